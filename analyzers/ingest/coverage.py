@@ -1,0 +1,54 @@
+"""What was passed over: counted by source and reason, with the first places, in an order that no thread decides."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+from analyzers.flows import Skip
+
+SAMPLES = 3
+COVERAGE_REASONS = ("NODATA: no traffic in the window", "SKIPDATA: the log lost records in the window")
+
+
+@dataclass
+class SkipCounts:
+    """Counts of one source, or of a part of it."""
+
+    source: str
+    counts: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    samples: dict[str, list[tuple[int, str]]] = field(default_factory=lambda: defaultdict(list))
+    notes: set[str] = field(default_factory=set)
+
+    def add(self, reason: str, count: int, places: list[tuple[int, str]]) -> None:
+        """`places`: (offset, what stands there)."""
+        self.counts[reason] += count
+        self.samples[reason] = sorted(self.samples[reason] + places)[:SAMPLES]
+
+
+def printable(raw: bytes, limit: int = 80) -> str:
+    """Bytes of an input as one line that no terminal acts on."""
+    text = raw[:limit].decode("utf-8", "backslashreplace")
+    clean = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+    return clean + ("..." if len(raw) > limit else "")
+
+
+def merge_skips(parts: list[SkipCounts]) -> tuple[tuple[Skip, ...], tuple[Skip, ...], set[str]]:
+    """(skips, coverage facts, notes) of all parts together, sorted by source and reason."""
+    merged: dict[str, SkipCounts] = {}
+    notes: set[str] = set()
+    for part in parts:
+        whole = merged.setdefault(part.source, SkipCounts(part.source))
+        for reason, count in part.counts.items():
+            whole.add(reason, count, part.samples[reason])
+        notes |= {f"{part.source}: {note}" for note in part.notes}
+    skips: list[Skip] = []
+    coverage: list[Skip] = []
+    for name in sorted(merged):
+        whole = merged[name]
+        for reason in sorted(whole.counts):
+            samples = tuple(f"offset {at}: {what}" if what else f"offset {at}" for at, what in whole.samples[reason])
+            (coverage if reason in COVERAGE_REASONS else skips).append(
+                Skip(name, reason, whole.counts[reason], samples)
+            )
+    return tuple(skips), tuple(coverage), notes

@@ -1,0 +1,417 @@
+"""One item of input at a time: bytes to kernel calls, and every passed-over record to its reason and place."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analyzers.ingest.coverage import COVERAGE_REASONS, SkipCounts, printable
+from analyzers.ingest.formats import aws_vpc
+from analyzers.ingest.sources import (
+    GZIP_MAGIC,
+    READ_BYTES,
+    ZSTD_MAGIC,
+    InputError,
+    Source,
+    StreamDamage,
+    inflate,
+    open_source,
+)
+from analyzers.ingest.worker_tables import WorkerTables
+from analyzers.kernels.capture_files import SMALLEST_WINDOW, CaptureReader, NotACapture
+from analyzers.kernels.frames import PacketBatch
+from analyzers.kernels.packets import packets_to_connections
+from analyzers.kernels.tables import CONNECTION_WORDS, upsert_connections
+from analyzers.kernels.text import (
+    BLOCK_ROWS,
+    PADDING,
+    S_CONNECTIONS,
+    S_FIRST,
+    S_LAST,
+    S_RECORDS,
+    SAMPLES,
+    Facts,
+    Reason,
+    Stop,
+    new_scratch,
+    parse_lines,
+)
+
+BUFFER_BYTES = 1 << 20
+RANGE_BYTES = 32 << 20
+"""Plain files above this are read in parts of about this size by several threads."""
+
+SNIFF_BYTES = 64 * 1024
+CAPTURE_WINDOW = 4 << 20
+PACKETS_AT_ONCE = 4096
+CAPTURE_MAGICS = (b"\xa1\xb2\xc3\xd4", b"\xd4\xc3\xb2\xa1", b"\xa1\xb2\x3c\x4d", b"\x4d\x3c\xb2\xa1", b"\x0a\x0d\x0d\x0a")
+FORMATS = (aws_vpc.NAME, "capture")
+
+REASONS = {
+    Reason.FIELD_COUNT: "wrong number of fields",
+    Reason.ADDRESS: "an address that is none",
+    Reason.PORT: "a port that is no number up to 65535",
+    Reason.PROTOCOL: "a protocol that is no number up to 255",
+    Reason.COUNTER: "packets or bytes that are no number below 2^63",
+    Reason.TIME: "a time that is no number of seconds or milliseconds",
+    Reason.ACTION: "an action other than ACCEPT and REJECT",
+    Reason.NODATA: COVERAGE_REASONS[0],
+    Reason.SKIPDATA: COVERAGE_REASONS[1],
+    Reason.NO_ADDRESS: "a record without addresses",
+    Reason.LONG_LINE: "a line longer than any record",
+    Reason.STATUS: "an unknown log-status",
+    Reason.FLAGS: "TCP flags that are no number up to 255",
+}
+
+
+class MixedFormats(Exception):
+    """A file that was cut into parts turned out to hold lines of several formats."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__(source)
+        self.source = source
+
+
+@dataclass(frozen=True, slots=True)
+class TextItem:
+    """Flow-log text: the whole source, or the complete lines of bytes [start, end) of a plain file."""
+
+    source: Source
+    fields: tuple[str, ...]
+    start: int = 0
+    end: int | None = None
+    head: bytes = b""  # taken from standard input while sniffing
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureItem:
+    """A pcap or pcapng capture."""
+
+    source: Source
+    head: bytes = b""
+
+
+Item = TextItem | CaptureItem
+
+
+def plan(
+    sources: Sequence[Source], forced: str | None, whole: frozenset[str], skips: list[SkipCounts]
+) -> tuple[list[Item], dict[str, int]]:
+    """Work items, and how many sources have which format. What cannot be read is added to `skips`."""
+    items: list[Item] = []
+    formats: dict[str, int] = {}
+    for source in sources:
+        refused = SkipCounts(source.name)
+        try:
+            found = _sniff(source, forced, whole)
+        except StreamDamage as damage:
+            refused.add(damage.reason, 1, [(damage.offset, "")])
+            found = []
+        except (aws_vpc.UnusableHeader, NotACapture, InputError) as problem:
+            refused.add(str(problem), 1, [(0, "")])
+            found = []
+        if refused.counts:
+            skips.append(refused)
+        if found:
+            name = aws_vpc.NAME if isinstance(found[0], TextItem) else "capture"
+            formats[name] = formats.get(name, 0) + 1
+        items.extend(found)
+    return items, formats
+
+
+def _sniff(source: Source, forced: str | None, whole: frozenset[str]) -> list[Item]:
+    stream = open_source(source)
+    raw = stream.read(SNIFF_BYTES)
+    taken = raw if source.is_stdin else b""
+    if not raw:
+        raise InputError("the file is empty")
+    compressed = raw.startswith((GZIP_MAGIC, ZSTD_MAGIC))
+    head = raw
+    if compressed:
+        pieces = _first_piece(stream, raw)
+        head = pieces[0]
+        taken = pieces[1] if source.is_stdin else b""
+    if not source.is_stdin:
+        stream.close()
+    if forced == "capture" or (forced is None and head.startswith(CAPTURE_MAGICS)):
+        return [CaptureItem(source, taken)]
+    fields = aws_vpc.recognise(head)
+    if fields is None:
+        if forced == aws_vpc.NAME:
+            fields = aws_vpc.DEFAULT_FIELDS
+        else:
+            raise InputError(f"no flow log and no capture: it begins with {printable(head, 40)!r}; --format forces one")
+    aws_vpc.layout(fields)
+    if compressed or source.is_stdin or source.name in whole or source.size <= RANGE_BYTES:
+        return [TextItem(source, fields, head=taken)]
+    return list(_ranges(source, fields))
+
+
+def _first_piece(stream: BinaryIO, raw: bytes) -> tuple[bytes, bytes]:
+    """(decompressed beginning, everything read from `stream` so far)."""
+    seen = [raw]
+
+    class Recorder:
+        def read(self, size: int) -> bytes:
+            more = stream.read(size)
+            seen.append(more)
+            return more
+
+    head = b""
+    try:
+        for piece in inflate(Recorder(), raw):  # type: ignore[arg-type]
+            head += piece
+            if len(head) >= SNIFF_BYTES // 4:
+                break
+    except StreamDamage:
+        if not head:
+            raise
+    return head, b"".join(seen)
+
+
+def _ranges(source: Source, fields: tuple[str, ...]) -> Iterator[TextItem]:
+    """Parts of about RANGE_BYTES that begin and end at line boundaries."""
+    size = source.size
+    start = 0
+    with open_source(source) as stream:
+        while start < size:
+            end = min(start + RANGE_BYTES, size)
+            while end < size:
+                stream.seek(end)
+                piece = stream.read(SNIFF_BYTES)
+                newline = piece.find(b"\n")
+                if newline >= 0 or not piece:
+                    end += newline + 1
+                    break
+                end += len(piece)
+            yield TextItem(source, fields, start, end)
+            start = end
+
+
+class Worker:
+    """One thread's hands: its tables, its scratch memory, what it passed over."""
+
+    def __init__(
+        self,
+        tables: WorkerTables,
+        facts: Facts,
+        networks: tuple[tuple[str, str], ...],
+        progress: Callable[[int, int], None] | None = None,
+    ) -> None:
+        self.tables = tables
+        self.skips: list[SkipCounts] = []
+        self.bytes_read = 0
+        self._facts = facts
+        self._networks = networks
+        self._progress = progress
+        self._scratch = new_scratch()
+        self._buffer = np.zeros(PADDING + BUFFER_BYTES + PADDING, np.uint8)
+
+    def process(self, item: Item) -> None:
+        """Read one item into the tables. Raises MixedFormats; damage in the input is noted, not raised."""
+        skips = SkipCounts(item.source.name)
+        self.skips.append(skips)
+        network = -1
+        for pattern, name in self._networks:
+            if fnmatch.fnmatch(item.source.name, pattern):
+                network = self.tables.network(name)
+                break
+        observer = self.tables.observer(item.source.name) if isinstance(item, CaptureItem) else 0
+        self.tables.fix(network, observer)
+        stream = open_source(item.source)
+        try:
+            if isinstance(item, TextItem):
+                self._read_text(item, stream, skips)
+            else:
+                self._read_capture(item, stream, skips, max(network, 0), observer)
+        except OSError as problem:
+            skips.add(f"reading failed: {problem.strerror or problem}", 1, [(self.bytes_read, "")])
+        finally:
+            if not item.source.is_stdin:
+                stream.close()
+
+    # -- text --------------------------------------------------------------------------------------------------
+
+    def _pieces(self, item: TextItem, stream: BinaryIO) -> Iterator[bytes | memoryview]:
+        if item.end is None:
+            yield from inflate(stream, item.head)
+            return
+        stream.seek(item.start)
+        left = item.end - item.start
+        window = memoryview(bytearray(READ_BYTES))
+        while left > 0:
+            count = stream.readinto(window[: min(READ_BYTES, left)])  # type: ignore[attr-defined]
+            if not count:
+                return
+            left -= count
+            yield window[:count]
+
+    def _read_text(self, item: TextItem, stream: BinaryIO, skips: SkipCounts) -> None:
+        layout = aws_vpc.layout(item.fields)
+        skips.notes.update(layout.notes)
+        view = memoryview(self._buffer)
+        fill = 0
+        offset = item.start  # of the buffer's first data byte, in the (decompressed) text
+        try:
+            for piece in self._pieces(item, stream):
+                self.bytes_read += len(piece)
+                at = 0
+                while at < len(piece):
+                    count = min(len(piece) - at, BUFFER_BYTES - fill)
+                    view[PADDING + fill : PADDING + fill + count] = piece[at : at + count]
+                    at += count
+                    fill += count
+                    if fill < BUFFER_BYTES // 2 and at == len(piece):
+                        break  # small pieces are gathered, the kernel likes larger ones
+                    layout, used = self._parse(item, layout, fill, offset, skips)
+                    offset += used
+                    fill -= used
+                    view[PADDING : PADDING + fill] = view[PADDING + used : PADDING + used + fill]
+                    if fill == BUFFER_BYTES:
+                        skips.add(REASONS[Reason.LONG_LINE], 1, [(offset, printable(bytes(view[PADDING:][:80])))])
+                        offset += fill
+                        fill = 0
+                if self._progress is not None:
+                    self._progress(self.bytes_read, int(self.tables.tables.state[S_RECORDS]))
+        except StreamDamage as damage:
+            skips.add(damage.reason, 1, [(damage.offset, "")])
+        view[PADDING + fill : PADDING + fill + 1] = b"\n"  # the last line may lack its own
+        self._parse(item, layout, fill + 1, offset, skips)
+
+    def _parse(
+        self, item: TextItem, layout: aws_vpc.Layout, fill: int, offset: int, skips: SkipCounts
+    ) -> tuple[aws_vpc.Layout, int]:
+        """Run the kernel over the buffer; returns the layout that holds now and how many bytes are done."""
+        at, stop = PADDING, PADDING + fill
+        while True:
+            at, why = parse_lines(
+                self._buffer, at, stop, layout.columns, len(layout.fields),
+                self.tables.tables, self._facts, self._scratch,
+            )  # fmt: skip
+            self._note_reasons(offset, skips)
+            if why == Stop.ROOM:
+                self.tables.make_room()
+            elif why == Stop.HEADER:
+                newline = at + int(np.argmax(self._buffer[at:stop] == 10))
+                layout = self._next_layout(item, layout, bytes(self._buffer[at:newline]), offset + at - PADDING, skips)
+                at = newline + 1
+            else:
+                return layout, at - PADDING
+
+    def _next_layout(
+        self, item: TextItem, layout: aws_vpc.Layout, line: bytes, offset: int, skips: SkipCounts
+    ) -> aws_vpc.Layout:
+        fields = tuple(aws_vpc.normalise(part) for part in line.decode("utf-8", "replace").split())
+        if fields == layout.fields:
+            return layout
+        if item.end is not None:
+            raise MixedFormats(item.source.name)
+        try:
+            changed = aws_vpc.layout(fields)
+        except aws_vpc.UnusableHeader as problem:
+            skips.add(str(problem), 1, [(offset, printable(line))])
+            return layout
+        skips.notes.add("lines of several formats in one file, each read by the header above it")
+        return changed
+
+    def _note_reasons(self, offset: int, skips: SkipCounts) -> None:
+        counts = self._scratch.reason_counts
+        if not counts.any():
+            return
+        for reason, text in REASONS.items():
+            count = int(counts[reason])
+            if count:
+                places = self._scratch.reason_samples[reason, : min(count, SAMPLES)].tolist()
+                skips.add(text, count, [(offset + p - PADDING, self._line(p)) for p in places])
+        counts[:] = 0
+
+    def _line(self, at: int) -> str:
+        raw = self._buffer[at : at + 400].tobytes()
+        return printable(raw.split(b"\n", 1)[0])
+
+    # -- captures ----------------------------------------------------------------------------------------------
+
+    def _read_capture(
+        self, item: CaptureItem, stream: BinaryIO, skips: SkipCounts, network: int, observer: int
+    ) -> None:
+        batch = PacketBatch.allocate(PACKETS_AT_ONCE)
+        rows = np.zeros((BLOCK_ROWS, CONNECTION_WORDS), np.uint64)
+        errors = 0
+        reader: CaptureReader | None = None
+        try:
+            for window, final in self._windows(item, stream, lambda: reader):
+                if reader is None:
+                    reader = CaptureReader(window, item.source.name, final=final)
+                else:
+                    reader.feed(window, final=final)
+                while count := reader.next_batch(batch):
+                    errors += self._add_packets(batch, count, rows, network, observer)
+                if self._progress is not None:
+                    self._progress(self.bytes_read, int(self.tables.tables.state[S_RECORDS]))
+                if reader.finished:
+                    break
+        except StreamDamage as damage:
+            skips.add(damage.reason, 1, [(damage.offset, "")])
+        except NotACapture as problem:
+            skips.add(str(problem), 1, [(0, "")])
+        if reader is not None:
+            for reason, (count, samples) in reader.counts().items():
+                skips.add(reason, count, [(at, "") for at in samples])
+        if errors:
+            skips.add("ICMP errors, which quote another packet", errors, [])
+
+    def _windows(
+        self, item: CaptureItem, stream: BinaryIO, reader: Callable[[], CaptureReader | None]
+    ) -> Iterator[tuple[NDArray[np.uint8], bool]]:
+        """Windows over the capture, each beginning where the reader stands: the mapped file, or pieces of a stream."""
+        head = item.head or stream.read(4)
+        if not item.source.is_stdin and not head.startswith((GZIP_MAGIC, ZSTD_MAGIC)):
+            self.bytes_read += item.source.size
+            yield np.memmap(item.source.name, np.uint8, "r"), True
+            return
+        pieces = inflate(stream, head + (b"" if item.head else stream.read(READ_BYTES)))
+        window = np.zeros(0, np.uint8)
+        final = False
+        while not final:
+            now = reader()
+            rest = window if now is None else window[now.consumed :]
+            wanted = CAPTURE_WINDOW if now is None else max(CAPTURE_WINDOW, now.wanted)
+            parts = [rest]
+            size = rest.size
+            while size < max(wanted, SMALLEST_WINDOW):
+                piece = next(pieces, None)
+                if piece is None:
+                    final = True
+                    break
+                self.bytes_read += len(piece)
+                parts.append(np.frombuffer(piece, np.uint8))
+                size += len(piece)
+            window = np.concatenate(parts)
+            yield window, final
+
+    def _add_packets(
+        self, batch: PacketBatch, count: int, rows: NDArray[np.uint64], network: int, observer: int
+    ) -> int:
+        errors = 0
+        state = self.tables.tables.state
+        times = batch.time[:count]
+        state[S_FIRST] = min(state[S_FIRST], int(times.min()))
+        state[S_LAST] = max(state[S_LAST], int(times.max()))
+        for start in range(0, count, BLOCK_ROWS):
+            self.tables.make_room()
+            now = self.tables.tables
+            written, left_out = packets_to_connections(
+                batch.src_hi, batch.src_lo, batch.dst_hi, batch.dst_lo, batch.meta, batch.size, batch.time,
+                start, min(start + BLOCK_ROWS, count), np.uint64(network), np.uint64(observer), self._facts, rows,
+            )  # fmt: skip
+            errors += left_out
+            state[S_RECORDS] += written
+            state[S_CONNECTIONS] = upsert_connections(
+                rows, written, now.connection_index, now.connections, int(state[S_CONNECTIONS])
+            )
+        return errors

@@ -1,0 +1,265 @@
+"""The tables of one worker thread: allocation, growth between kernel calls, merging."""
+
+from __future__ import annotations
+
+import mmap
+import sys
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analyzers.kernels import tables as t
+from analyzers.kernels.text import (
+    BLOCK_BYTES,
+    BLOCK_ROWS,
+    MAX_NETWORKS,
+    MAX_OBSERVERS,
+    S_ADDRESSES,
+    S_CONNECTIONS,
+    S_COUNT,
+    S_FIRST,
+    S_FIXED_NETWORK,
+    S_FIXED_OBSERVER,
+    S_LAST,
+    S_NETWORKS,
+    S_OBSERVERS,
+    S_RECORDS,
+    S_SERVICES,
+    Tables,
+)
+
+RESERVED_ROWS = 1 << 27
+"""Address space that a row store asks for at first (8 GiB for service rows); pages never touched cost nothing."""
+
+
+MAP_NORESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000 if sys.platform == "linux" else 0)
+"""Not every Python names the flag; without it address space counts as memory where overcommitting is off."""
+
+
+class TooManyNames(ValueError):
+    """More interfaces or networks than the row formats can number."""
+
+
+def reserve_rows(words: int, rows: int = RESERVED_ROWS) -> NDArray[np.uint64]:
+    """uint64[n, words] in untouched address space; n is halved until the system grants it."""
+    while True:
+        try:
+            space = mmap.mmap(-1, rows * words * 8, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_NORESERVE)
+            return np.frombuffer(space, np.uint64).reshape(-1, words)
+        except (OSError, OverflowError, ValueError):
+            rows //= 2
+            if rows < 4 * BLOCK_ROWS:
+                raise
+
+
+def _doubled(array: NDArray[Any], used: int) -> NDArray[Any]:
+    grown = np.zeros((array.shape[0] * 2, *array.shape[1:]), array.dtype)
+    grown[:used] = array[:used]
+    return grown
+
+
+class WorkerTables:
+    """Owns the arrays that a worker's kernel calls write to. Not shared between threads."""
+
+    def __init__(self, networks: tuple[str, ...], interfaces: dict[str, int]) -> None:
+        """`networks`: names that get the numbers 1, 2, ... ("" is 0); `interfaces`: interface id -> network number."""
+        state = np.zeros(S_COUNT, np.int64)
+        state[S_FIRST] = np.iinfo(np.int64).max
+        state[S_LAST] = -1
+        state[S_FIXED_NETWORK] = -1
+        self.tables = Tables(
+            state=state,
+            service_index=np.zeros(1 << 14, np.uint64),
+            services=reserve_rows(t.SERVICE_WORDS),
+            connection_index=np.zeros(1 << 12, np.uint64),
+            connections=reserve_rows(t.CONNECTION_WORDS),
+            address_index=np.zeros(1 << 12, np.uint64),
+            addresses=np.zeros((1 << 12, t.ADDRESS_WORDS), np.uint64),
+            observer_index=np.zeros(1 << 11, np.uint64),
+            observer_names=np.zeros((1 << 10, t.NAME_WORDS), np.uint64),
+            observer_arena=np.zeros(2 * BLOCK_BYTES, np.uint8),
+            observer_network=np.full(1 << 10, -1, np.int64),
+            network_index=np.zeros(1 << 11, np.uint64),
+            network_names=np.zeros((1 << 10, t.NAME_WORDS), np.uint64),
+            network_arena=np.zeros(2 * BLOCK_BYTES, np.uint8),
+        )
+        state[S_NETWORKS] = state[S_OBSERVERS] = 1  # number 0 is the empty name, which no index slot points to
+        for name in networks:
+            self.network(name)
+        for name in sorted(interfaces):
+            self.tables.observer_network[self.observer(name)] = interfaces[name]
+
+    # -- strings -----------------------------------------------------------------------------------------------
+
+    def network(self, name: str) -> int:
+        """Number of a network name, new or known."""
+        return self._intern(name, S_NETWORKS, "network")
+
+    def observer(self, name: str) -> int:
+        """Number of an observer name, new or known."""
+        return self._intern(name, S_OBSERVERS, "observer")
+
+    def _intern(self, name: str, counter: int, kind: str) -> int:
+        raw = np.frombuffer(b"\0" * 64 + name.encode() + b"\0" * 8, np.uint8)
+        self.make_room(len(raw))
+        tables = self.tables._asdict()
+        span = np.array([[64, len(raw) - 8]], np.uint64)
+        if len(raw) == 72:  # the empty name is always number 0
+            return 0
+        self.tables.state[counter] = t.intern_spans(
+            raw, span, 0, 1,
+            tables[f"{kind}_index"], tables[f"{kind}_names"], tables[f"{kind}_arena"],
+            int(self.tables.state[counter]), np.zeros((1, t.NAME_WORDS + 2), np.uint64),
+        )  # fmt: skip
+        return int(span[0, 0]) - 1
+
+    def observer_names(self) -> list[str]:
+        """Observer names by number."""
+        return self._names(self.tables.observer_names, self.tables.observer_arena, S_OBSERVERS)
+
+    def network_names(self) -> list[str]:
+        """Network names by number."""
+        return self._names(self.tables.network_names, self.tables.network_arena, S_NETWORKS)
+
+    def _names(self, names: NDArray[np.uint64], arena: NDArray[np.uint8], counter: int) -> list[str]:
+        raw = arena.tobytes()
+        count = int(self.tables.state[counter])
+        starts = (names[:count, 3] & t.MASK32).tolist()
+        lengths = (names[:count, 3] >> t.U32).tolist()
+        return [raw[a : a + n].decode("utf-8", "backslashreplace") for a, n in zip(starts, lengths, strict=True)]
+
+    # -- growth ------------------------------------------------------------------------------------------------
+
+    def make_room(self, arena_bytes: int = 0) -> None:
+        """Grow whatever is too small for one more block; see analyzers.kernels.text.room for the conditions."""
+        now = self.tables
+        state = now.state
+        if state[S_OBSERVERS] + BLOCK_ROWS >= MAX_OBSERVERS or state[S_NETWORKS] + BLOCK_ROWS >= MAX_NETWORKS:
+            raise TooManyNames(
+                f"more than {MAX_OBSERVERS - BLOCK_ROWS} interfaces or {MAX_NETWORKS - BLOCK_ROWS} networks; "
+                "give the input in parts"
+            )
+        changed: dict[str, Any] = {}
+        self._grow_rows(changed, "service", "services", int(state[S_SERVICES]), BLOCK_ROWS, t.rehash_services)
+        self._grow_rows(
+            changed, "connection", "connections", int(state[S_CONNECTIONS]), BLOCK_ROWS, t.rehash_connections
+        )
+        self._grow_rows(changed, "address", "addresses", int(state[S_ADDRESSES]), 2 * BLOCK_ROWS, t.rehash_addresses)
+        self._grow_texts(changed, "observer", int(state[S_OBSERVERS]), arena_bytes)
+        self._grow_texts(changed, "network", int(state[S_NETWORKS]), arena_bytes)
+        while changed.get("observer_network", now.observer_network).size < state[S_OBSERVERS] + BLOCK_ROWS:
+            old = changed.get("observer_network", now.observer_network)
+            changed["observer_network"] = np.concatenate([old, np.full(old.size, -1, np.int64)])
+        if changed:
+            self.tables = now._replace(**changed)
+
+    def _grow_rows(
+        self, changed: dict[str, Any], kind: str, rows_name: str, count: int, margin: int, rehash: Any
+    ) -> None:
+        rows = getattr(self.tables, rows_name)
+        index = getattr(self.tables, f"{kind}_index")
+        if count + margin > rows.shape[0]:
+            rows = _doubled(rows, count)
+            changed[rows_name] = rows
+        size = index.size
+        while 2 * (count + margin) > size:
+            size *= 4
+        if size != index.size:
+            fresh = np.zeros(size, np.uint64)
+            rehash(rows, count, fresh)
+            changed[f"{kind}_index"] = fresh
+
+    def _grow_texts(self, changed: dict[str, Any], kind: str, count: int, arena_bytes: int) -> None:
+        index = getattr(self.tables, f"{kind}_index")
+        names = getattr(self.tables, f"{kind}_names")
+        arena = getattr(self.tables, f"{kind}_arena")
+        used = int(names[count - 1, 3] & t.MASK32) + int(names[count - 1, 3] >> t.U32) if count else 0
+        while count + BLOCK_ROWS > names.shape[0]:
+            names = _doubled(names, count)
+        while used + BLOCK_BYTES + 64 + arena_bytes > arena.size:
+            arena = _doubled(arena, used)
+        size = index.size
+        while 2 * (count + BLOCK_ROWS) > size:
+            size *= 2
+        if size != index.size:
+            index = np.zeros(size, np.uint64)
+            t.rehash_names(names, count, index)
+        changed.update({f"{kind}_index": index, f"{kind}_names": names, f"{kind}_arena": arena})
+
+    # -- merging -----------------------------------------------------------------------------------------------
+
+    def absorb(self, other: WorkerTables) -> None:
+        """Add everything `other` holds to this one; `other` is not to be used afterwards."""
+        observers = np.array([self.observer(name) for name in other.observer_names()], np.uint64)
+        networks = np.array([self.network(name) for name in other.network_names()], np.uint64)
+        addresses = self._absorb_addresses(other)
+        state, theirs = self.tables.state, other.tables.state
+        rows = other.tables.services[: theirs[S_SERVICES]]
+        _renumber_services(rows, observers, networks, addresses)
+        self._upsert(rows, S_SERVICES, t.SERVICE_WORDS)
+        rows = other.tables.connections[: theirs[S_CONNECTIONS]]
+        rows[:, 5] = (networks[(rows[:, 5] >> t.U48).astype(np.intp)] << t.U48) | observers[
+            (rows[:, 5] & t.MASK48).astype(np.intp)
+        ]
+        self._upsert(rows, S_CONNECTIONS, t.CONNECTION_WORDS)
+        state[S_RECORDS] += theirs[S_RECORDS]
+        state[S_FIRST] = min(state[S_FIRST], theirs[S_FIRST])
+        state[S_LAST] = max(state[S_LAST], theirs[S_LAST])
+
+    def _absorb_addresses(self, other: WorkerTables) -> NDArray[np.uint64]:
+        count = int(other.tables.state[S_ADDRESSES])
+        numbers = np.zeros(max(count, 1), np.uint64)
+        theirs = other.tables.addresses
+        for start in range(0, count, BLOCK_ROWS):
+            self.make_room()
+            for i in range(start, min(start + BLOCK_ROWS, count)):
+                state = self.tables.state
+                got = t.intern_address(
+                    theirs[i, 0], theirs[i, 1], theirs[i, 2],
+                    self.tables.address_index, self.tables.addresses, int(state[S_ADDRESSES]),
+                )  # fmt: skip
+                if got == state[S_ADDRESSES]:
+                    state[S_ADDRESSES] += 1
+                numbers[i] = got
+        return numbers
+
+    def _upsert(self, rows: NDArray[np.uint64], counter: int, words: int) -> None:
+        hashes = np.zeros(BLOCK_ROWS, np.uint64)
+        candidates = np.zeros(BLOCK_ROWS, np.uint64)
+        state = self.tables.state
+        for start in range(0, len(rows), BLOCK_ROWS):
+            self.make_room()
+            part = rows[start : start + BLOCK_ROWS]
+            now = self.tables
+            if words == t.SERVICE_WORDS:
+                state[counter] = t.upsert_services(
+                    part, len(part), hashes, candidates, now.service_index, now.services, int(state[counter])
+                )
+            else:
+                state[counter] = t.upsert_connections(
+                    part, len(part), now.connection_index, now.connections, int(state[counter])
+                )
+
+    def fix(self, network: int, observer: int) -> None:
+        """What the next source's records get: a network number (-1: by interface) and an observer number."""
+        self.tables.state[S_FIXED_NETWORK] = network
+        self.tables.state[S_FIXED_OBSERVER] = observer
+
+
+def _renumber_services(
+    rows: NDArray[np.uint64],
+    observers: NDArray[np.uint64],
+    networks: NDArray[np.uint64],
+    addresses: NDArray[np.uint64],
+) -> None:
+    """Translate one worker's numbers in service rows to another's, in place."""
+    word1 = rows[:, 1]
+    rows[:, 1] = (networks[(word1 >> t.U48).astype(np.intp)] << t.U48) | (word1 & t.MASK48)
+    rows[:, 2] = (observers[(rows[:, 2] >> t.U40).astype(np.intp)] << t.U40) | (rows[:, 2] & t.MASK40)
+    client = rows[:, 0] >> t.U32
+    server = rows[:, 0] & t.MASK32
+    for values, bit in ((client, t.CLIENT_INTERNED), (server, t.SERVER_INTERNED)):
+        interned = (word1 & bit) != 0
+        values[interned] = addresses[values[interned].astype(np.intp)]
+    rows[:, 0] = (client << t.U32) | server

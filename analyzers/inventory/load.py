@@ -1,0 +1,144 @@
+"""The inventory: every file given, whatever its format, as one sorted value."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from analyzers.inventory.clouds import join
+from analyzers.inventory.facts import Facts, SourceDocument
+from analyzers.inventory.fields import Notes, clean
+from analyzers.inventory.files import InventoryError, InventoryFile, find_files, read_file
+from analyzers.inventory.formats import InventoryFormat, formats
+from analyzers.inventory.model import Endpoint, Identity, Inventory, InventoryNote
+from analyzers.inventory.safe_yaml import UnsafeYaml, recover_documents
+
+__all__ = ["InventoryError", "load_inventory"]
+
+
+def load_inventory(paths: Sequence[str | Path], network: str = "") -> Inventory:
+    """Read all inventory files of `paths`: files, directories, or `NETWORK=path` for a file or directory whose
+    whole content lives in that network. `network` is for what doesn't say where it lives.
+
+    Anything that is broken, unknown or no inventory at all becomes a note; the rest is used. The same files in
+    another order give an equal value. Raises InventoryError for a path that does not exist.
+    """
+    files, passed = find_files(paths, network)
+    notes = [InventoryNote(clean(path), reason) for path, reason in passed]
+    known = formats()
+    claimed: dict[str, list[SourceDocument]] = {name: [] for name in known}
+    of_files: list[Notes] = []
+    used = 0
+    for file in files:
+        of_files.append(Notes(str(file.path)))
+        found = _documents(file, of_files[-1], known)
+        used += bool(found)
+        for name, document in found:
+            claimed[name].append(document)
+    facts = {name: known[name].read(documents) for name, documents in claimed.items() if documents}
+    joined, unclear = _joined(list(facts.values()))
+    notes += unclear
+    notes += [note for file_notes in of_files for note in file_notes.result()]
+    return _inventory(joined, notes, used)
+
+
+def _documents(
+    file: InventoryFile, notes: Notes, known: dict[str, InventoryFormat]
+) -> list[tuple[str, SourceDocument]]:
+    """(format, document) of each document in a file that some format claims."""
+
+    def document(value: object, where: str) -> SourceDocument:
+        return SourceDocument(value, where, notes, file.network, file.forced)
+
+    content, problem = read_file(file.path)
+    if problem:
+        notes.add("", problem)
+    if not content.strip():
+        if not problem:
+            notes.add("", "empty file")
+        return []
+    if b"\0" in content[:4096] and not content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        notes.add("", "no inventory: it is not text")
+        return []
+    text = _text(content)
+    name = _format_of(text, known)
+    if name:
+        return [(name, document(text, ""))]
+    values, errors = recover_documents(content, notes.file)
+    found = []
+    for one in values:
+        where = f"document {one.number} (line {one.line})" if len(values) + len(errors) > 1 else ""
+        name = _format_of(one.value, known) if isinstance(one.value, dict | list) else ""
+        if name:
+            found.append((name, document(one.value, where)))
+        else:
+            notes.add(where, f"no inventory: neither of {', '.join(known)}")
+    for error in errors:
+        notes.add(_place(error, notes.file), "cannot be read", str(error).removeprefix(f"{notes.file}: "))
+    return found
+
+
+def _text(content: bytes) -> str:
+    encoding = "utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
+    return content.decode(encoding, errors="replace")
+
+
+def _place(error: UnsafeYaml, file: str) -> str:
+    """The line and column a message of the YAML reader begins with."""
+    place = str(error).removeprefix(f"{file}: ").partition(":")[0]
+    return place if place.startswith(("line ", "offset ")) else ""
+
+
+def _format_of(value: object, known: dict[str, InventoryFormat]) -> str:
+    return next((name for name, one in known.items() if one.sniff(value)), "")
+
+
+def _joined(facts: list[Facts]) -> tuple[list[Facts], list[InventoryNote]]:
+    """Each cluster with each cloud; tables stand as they are."""
+    notes: list[InventoryNote] = []
+    for cluster in range(len(facts)):
+        for cloud in range(len(facts)):
+            if facts[cluster].layer == "cluster" and facts[cloud].layer == "cloud":
+                facts[cluster], facts[cloud], unclear = join(facts[cluster], facts[cloud])
+                notes += unclear
+    return facts, notes
+
+
+def _inventory(facts: list[Facts], notes: Iterable[InventoryNote], files: int) -> Inventory:
+    namespaces: dict[str, dict[str, str]] = {}
+    for one in facts:
+        for name, labels in one.namespaces.items():
+            namespaces.setdefault(name, {}).update(labels)
+    return Inventory(
+        endpoints=_endpoints(e for one in facts for e in one.endpoints),
+        workloads=_workloads(w for one in facts for w in one.workloads),
+        namespaces=dict(sorted(namespaces.items())),
+        services=tuple(sorted((s for f in facts for s in f.services), key=lambda s: (s.network, s.namespace, s.name))),
+        interfaces=tuple(sorted((i for f in facts for i in f.interfaces), key=lambda i: (i.network, i.id))),
+        pod_cidrs=tuple(sorted({c for one in facts for c in one.pod_cidrs})),
+        notes=tuple(sorted(set(notes))),
+        files=files,
+        security_groups=tuple(sorted({g for one in facts for g in one.security_groups})),
+        host_network_workloads=_workloads(w for one in facts for w in one.host_network_workloads),
+    )
+
+
+def _workloads(workloads: Iterable[Identity]) -> tuple[Identity, ...]:
+    return tuple(sorted(set(workloads), key=lambda w: (w.network, w.namespace, w.kind, w.name, w.labels)))
+
+
+def _endpoints(endpoints: Iterable[Endpoint]) -> tuple[Endpoint, ...]:
+    """Sorted, and each once: two tables may hold the same row."""
+    once: dict[Endpoint, str] = {}
+    for endpoint in endpoints:
+        bare = replace(endpoint, origin="")
+        once[bare] = min(endpoint.origin, once.get(bare, endpoint.origin))
+    return tuple(sorted((replace(e, origin=origin) for e, origin in once.items()), key=_rank))
+
+
+def _rank(endpoint: Endpoint) -> tuple[object, ...]:
+    """A total order: `origin` settles what nothing else tells apart."""
+    e = endpoint
+    ends = (e.since is not None, e.since or 0, e.until is None, e.until or 0)
+    return (e.network, e.namespace, e.workload, e.name, *ends, e.addresses, e.prefixes, e.labels, e.node, e.origin)

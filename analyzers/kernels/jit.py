@@ -1,0 +1,193 @@
+"""The one module that decides how kernels are compiled, where they are cached, and what stands in without the JIT.
+
+With NUMBA_DISABLE_JIT=1 every kernel runs as plain Python: slow, but the same answers (the tests use it as a twin).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+from numba.np import arrayobj
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+JIT = not numba.config.DISABLE_JIT
+
+
+def _writable(directory: Path) -> bool:
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with tempfile.TemporaryFile(dir=directory):
+            return True
+    except OSError:
+        return False
+
+
+def _sources_digest() -> str:
+    """Digest of all kernels' sources: numba looks only at the file of the outermost kernel, not at those it calls."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _cache_directory() -> Path | None:
+    """Where compiled kernels are kept: FLOWCTL_CACHE_DIR, NUMBA_CACHE_DIR, the user's cache; None: nowhere writable."""
+    configured = os.environ.get("FLOWCTL_CACHE_DIR") or os.environ.get("NUMBA_CACHE_DIR")
+    try:
+        base = Path(configured) if configured else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError:  # no home directory
+        return None
+    chosen = base / "flowctl" / _sources_digest()
+    return chosen if _writable(chosen) else None
+
+
+CACHE_DIRECTORY = _cache_directory()
+if CACHE_DIRECTORY is not None:
+    numba.config.CACHE_DIR = str(CACHE_DIRECTORY)
+
+
+def compiled_before() -> bool:
+    """Whether a cache of compiled kernels is there; when not, the first call of a kernel takes seconds."""
+    return CACHE_DIRECTORY is not None and any(CACHE_DIRECTORY.glob("*/*.nbi"))
+
+
+def kernel(function: F) -> F:
+    """Compile for arrays without the GIL, cached on disk where a cache directory can be written.
+
+    Bounds are not checked, and arrays are not reference-counted inside (a kernel allocates nothing and its caller
+    holds its arguments): counting costs two atomic operations per array and call. Every kernel states what its
+    caller guarantees.
+    """
+    return cast(F, numba.njit(nogil=True, _nrt=False, cache=CACHE_DIRECTORY is not None)(function))
+
+
+def inlined(function: F) -> F:
+    """A kernel that is always inlined into the kernels that call it: for small ones that run per record."""
+    options = {"nogil": True, "_nrt": False, "forceinline": True, "cache": CACHE_DIRECTORY is not None}
+    return cast(F, numba.njit(**options)(function))
+
+
+def _element_pointer(context: Any, builder: Any, signature: Any, args: Any, element: Any) -> Any:
+    array = arrayobj.make_array(signature.args[0])(context, builder, args[0])
+    return builder.bitcast(builder.gep(array.data, [args[1]]), element.as_pointer())
+
+
+if JIT:
+
+    @intrinsic
+    def load64(typingctx: Any, buffer: Any, at: Any) -> Any:
+        """Eight bytes at any offset as a little-endian uint64."""
+
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            load = builder.load(_element_pointer(context, builder, signature, args, ir.IntType(64)))
+            load.align = 1
+            return load
+
+        return types.uint64(buffer, types.intp), generate
+
+    @intrinsic
+    def load32(typingctx: Any, buffer: Any, at: Any) -> Any:
+        """Four bytes at any offset as a little-endian uint32, widened to uint64."""
+
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            load = builder.load(_element_pointer(context, builder, signature, args, ir.IntType(32)))
+            load.align = 1
+            return builder.zext(load, ir.IntType(64))
+
+        return types.uint64(buffer, types.intp), generate
+
+    def _equal_mask(builder: Any, vector: Any, width: int, byte: int) -> Any:
+        pattern = ir.Constant(ir.VectorType(ir.IntType(8), width), [byte] * width)
+        bits = builder.icmp_unsigned("==", vector, pattern)
+        return builder.bitcast(bits, ir.IntType(width))
+
+    def _byte_mask(width: int, byte: int) -> Any:
+        def define(typingctx: Any, buffer: Any, at: Any) -> Any:
+            def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+                lane = ir.VectorType(ir.IntType(8), width)
+                vector = builder.load(_element_pointer(context, builder, signature, args, lane))
+                vector.align = 1
+                mask = _equal_mask(builder, vector, width, byte)
+                return mask if width == 64 else builder.zext(mask, ir.IntType(64))
+
+            return types.uint64(buffer, types.intp), generate
+
+        return intrinsic(define)
+
+    blank_mask64 = _byte_mask(64, 0x20)
+    newline_mask64 = _byte_mask(64, 0x0A)
+    dot_mask16 = _byte_mask(16, 0x2E)
+
+    @intrinsic
+    def trailing_zeros(typingctx: Any, value: Any) -> Any:
+        """Position of the lowest set bit of a uint64; 64 when there is none."""
+
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return builder.cttz(args[0], ir.Constant(ir.IntType(1), 0))
+
+        return types.uint64(types.uint64), generate
+
+    @intrinsic
+    def bit_count(typingctx: Any, value: Any) -> Any:
+        """How many bits of a uint64 are set."""
+
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return builder.ctpop(args[0])
+
+        return types.uint64(types.uint64), generate
+
+    @intrinsic
+    def prefetch(typingctx: Any, buffer: Any, at: Any) -> Any:
+        """Ask for the cache line of a one-dimensional array's element; no effect on the result."""
+
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            array = arrayobj.make_array(signature.args[0])(context, builder, args[0])
+            pointer = builder.bitcast(builder.gep(array.data, [args[1]]), cgutils.voidptr_t)
+            word = ir.IntType(32)
+            kind = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, word, word, word])
+            function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+            builder.call(function, [pointer, word(0), word(3), word(1)])
+            return context.get_dummy_value()
+
+        return types.void(buffer, types.intp), generate
+
+else:
+
+    def load64(buffer: Any, at: int) -> Any:
+        return np.uint64(int.from_bytes(buffer[at : at + 8].tobytes(), "little"))
+
+    def load32(buffer: Any, at: int) -> Any:
+        return np.uint64(int.from_bytes(buffer[at : at + 4].tobytes(), "little"))
+
+    def _python_mask(width: int, byte: int) -> Callable[[Any, int], Any]:
+        def mask(buffer: Any, at: int) -> Any:
+            bits = np.packbits(buffer[at : at + width] == byte, bitorder="little")
+            return np.uint64(int.from_bytes(bits.tobytes(), "little"))
+
+        return mask
+
+    blank_mask64 = _python_mask(64, 0x20)
+    newline_mask64 = _python_mask(64, 0x0A)
+    dot_mask16 = _python_mask(16, 0x2E)
+
+    def trailing_zeros(value: Any) -> Any:
+        bits = int(value)
+        return np.uint64((bits & -bits).bit_length() - 1 if bits else 64)
+
+    def bit_count(value: Any) -> Any:
+        return np.uint64(int(value).bit_count())
+
+    def prefetch(buffer: Any, at: int) -> None:
+        return None

@@ -1,0 +1,389 @@
+"""Open-addressing hash tables: a compact index of 8-byte slots over dense rows of 64-bit words.
+
+An index slot is tag32 << 32 | (row number + 1); 0 is empty. Growing rehashes the slots only, the rows never move.
+Two kinds of rows:
+
+Service rows (SERVICE_WORDS): one per service key and observer, for records whose direction is settled.
+    0  client32 << 32 | server32     an IPv4 address, or the number of an interned one (see the two bits below)
+    1  network16 << 48 | port16 << 32 | protocol8 << 24 | verdict2 << 22 | client interned << 21
+       | server interned << 20 | evidence4
+    2  observer24 << 40 | records40
+    3  packets   4  bytes   5  reply packets   6  reply bytes   7  first32 << 32 | last32 (seconds UTC)
+
+Connection rows (CONNECTION_WORDS): one per 5-tuple and observer, both ports kept, ends in canonical order (a < b).
+    0  a_hi   1  a_lo   2  b_hi   3  b_lo
+    4  a_port16 << 48 | b_port16 << 32 | protocol8 << 24 | verdict2 << 22
+    5  network16 << 48 | observer32
+    6  epoch of a << 32 | epoch of b (which owner held the address, see `epoch_of`)
+    7  evidence16 << 48 | records48
+    8  packets a to b   9  bytes a to b   10  packets b to a   11  bytes b to a   12  first32 << 32 | last32
+
+Interned strings and addresses use the same index over their own rows. All numbers are unsigned: a signed operand
+would turn the expression into float64.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from analyzers.kernels.jit import inlined, kernel, load64, prefetch
+
+U0 = np.uint64(0)
+U1 = np.uint64(1)
+U8 = np.uint64(8)
+U16 = np.uint64(16)
+U22 = np.uint64(22)
+U24 = np.uint64(24)
+U32 = np.uint64(32)
+U40 = np.uint64(40)
+U48 = np.uint64(48)
+MASK32 = np.uint64(0xFFFF_FFFF)
+ALL_ONES = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
+MASK16 = np.uint64(0xFFFF)
+MASK40 = np.uint64(0xFF_FFFF_FFFF)
+MASK48 = np.uint64(0xFFFF_FFFF_FFFF)
+HIGH32 = np.uint64(0xFFFF_FFFF_0000_0000)
+
+SERVICE_WORDS = 8
+EVIDENCE4 = np.uint64(0xF)
+KEY1 = ~EVIDENCE4
+CLIENT_INTERNED = np.uint64(1 << 21)
+SERVER_INTERNED = np.uint64(1 << 20)
+
+CONNECTION_WORDS = 13
+CONNECTION_KEY_WORDS = 7
+SYN_A, SYN_B, SYN_ACK_A, SYN_ACK_B, FIN_A, FIN_B, ASK_A, ASK_B = (np.uint64(1 << i) for i in range(8))
+
+MIX1 = np.uint64(0x9E37_79B9_7F4A_7C15)
+MIX2 = np.uint64(0xD6E8_FEB8_6659_FD93)
+MIX3 = np.uint64(0xC2B2_AE3D_27D4_EB4F)
+
+
+@inlined
+def mix(value: Any) -> Any:
+    """A uint64 with its bits spread over all positions."""
+    value = (value ^ (value >> U32)) * MIX2
+    return value ^ (value >> U32)
+
+
+@inlined
+def service_hash(word0: Any, word1: Any, observer: Any) -> Any:
+    """Hash of a service key; `word1` without its evidence bits."""
+    return mix(word0 * MIX1 ^ mix(word1 ^ observer * MIX3))
+
+
+@kernel
+def connection_hash(row: Any, at: int) -> Any:
+    """Hash of the key words of the connection row `row[at]`."""
+    value = row[at, 0]
+    for word in range(1, CONNECTION_KEY_WORDS):
+        value = mix(value * MIX1 ^ row[at, word])
+    return value
+
+
+@kernel
+def rehash_services(rows: Any, count: int, index: Any) -> None:
+    """Fill an empty index (uint64[power of two], zeros) for the first `count` service rows."""
+    mask = np.uint64(index.size - 1)
+    for i in range(count):
+        value = service_hash(rows[i, 0], rows[i, 1] & KEY1, rows[i, 2] >> U40)
+        place(index, mask, value, np.uint64(i))
+
+
+@kernel
+def rehash_connections(rows: Any, count: int, index: Any) -> None:
+    """Fill an empty index for the first `count` connection rows."""
+    mask = np.uint64(index.size - 1)
+    for i in range(count):
+        place(index, mask, connection_hash(rows, i), np.uint64(i))
+
+
+@inlined
+def place(index: Any, mask: Any, value: Any, row: Any) -> None:
+    """Put a row that is known to be new into the index."""
+    slot = value & mask
+    while index[slot] != U0:
+        slot = (slot + U1) & mask
+    index[slot] = (value & HIGH32) | (row + U1)
+
+
+@kernel
+def upsert_services(
+    batch: Any, n: int, hashes: Any, candidates: Any, index: Any, rows: Any, count: int
+) -> int:
+    """Add `n` service rows of `batch` (uint64[>= n, SERVICE_WORDS]) to the table; returns the new row count.
+
+    The caller guarantees room: count + n rows, and an index at most half full afterwards. `hashes` and `candidates`
+    are scratch (uint64[>= n]). Index slots and rows are prefetched for the whole batch before they are touched.
+    """
+    mask = np.uint64(index.size - 1)
+    for i in range(n):
+        value = service_hash(batch[i, 0], batch[i, 1] & KEY1, batch[i, 2] >> U40)
+        hashes[i] = value
+        prefetch(index, value & mask)
+    for i in range(n):
+        value = hashes[i]
+        slot = value & mask
+        tag = value & HIGH32
+        entry = index[slot]
+        while entry != U0 and (entry & HIGH32) != tag:
+            slot = (slot + U1) & mask
+            entry = index[slot]
+        candidates[i] = slot
+        if entry != U0:
+            prefetch(rows[(entry & MASK32) - U1], 0)
+    for i in range(n):
+        word0 = batch[i, 0]
+        word1 = batch[i, 1] & KEY1
+        observer = batch[i, 2] >> U40
+        tag = hashes[i] & HIGH32
+        slot = candidates[i]
+        while True:
+            entry = index[slot]
+            if entry == U0:
+                index[slot] = tag | np.uint64(count + 1)
+                for word in range(SERVICE_WORDS):
+                    rows[count, word] = batch[i, word]
+                count += 1
+                break
+            if (entry & HIGH32) == tag:
+                row = rows[(entry & MASK32) - U1]
+                if row[0] == word0 and (row[1] & KEY1) == word1 and (row[2] >> U40) == observer:
+                    row[1] |= batch[i, 1] & EVIDENCE4
+                    row[2] += batch[i, 2] & MASK40
+                    row[3] += batch[i, 3]
+                    row[4] += batch[i, 4]
+                    row[5] += batch[i, 5]
+                    row[6] += batch[i, 6]
+                    row[7] = joined_times(row[7], batch[i, 7])
+                    break
+            slot = (slot + U1) & mask
+    return count
+
+
+@inlined
+def joined_times(one: Any, other: Any) -> Any:
+    """first32 << 32 | last32 of two such words together."""
+    first = min(one >> U32, other >> U32)
+    last = max(one & MASK32, other & MASK32)
+    return (first << U32) | last
+
+
+@kernel
+def upsert_connection(entry: Any, at: int, index: Any, rows: Any, count: int) -> int:
+    """Add the connection row `entry[at]` to the table; returns the new row count. The caller guarantees room."""
+    mask = np.uint64(index.size - 1)
+    value = connection_hash(entry, at)
+    tag = value & HIGH32
+    slot = value & mask
+    while True:
+        found = index[slot]
+        if found == U0:
+            index[slot] = tag | np.uint64(count + 1)
+            for word in range(CONNECTION_WORDS):
+                rows[count, word] = entry[at, word]
+            return count + 1
+        if (found & HIGH32) == tag:
+            row = rows[(found & MASK32) - U1]
+            same = True
+            for word in range(CONNECTION_KEY_WORDS):
+                same = same and row[word] == entry[at, word]
+            if same:
+                row[7] = ((row[7] | entry[at, 7]) & ~MASK48) | ((row[7] & MASK48) + (entry[at, 7] & MASK48))
+                for word in range(8, 12):
+                    row[word] += entry[at, word]
+                row[12] = joined_times(row[12], entry[at, 12])
+                return count
+        slot = (slot + U1) & mask
+
+
+@kernel
+def upsert_connections(batch: Any, n: int, index: Any, rows: Any, count: int) -> int:
+    """Add `n` connection rows of `batch`; returns the new row count. The caller guarantees room for all."""
+    mask = np.uint64(index.size - 1)
+    for i in range(n):
+        prefetch(index, connection_hash(batch, i) & mask)
+    for i in range(n):
+        count = upsert_connection(batch, i, index, rows, count)
+    return count
+
+
+ADDRESS_WORDS = 3  # hi, lo, epoch
+
+
+@kernel
+def intern_address(hi: Any, lo: Any, epoch: Any, index: Any, rows: Any, count: int) -> int:
+    """Number of (address, epoch) in the table, adding it at `count` when it is new. The caller guarantees room."""
+    mask = np.uint64(index.size - 1)
+    value = mix(mix(hi * MIX1 ^ lo) ^ epoch * MIX3)
+    tag = value & HIGH32
+    slot = value & mask
+    while True:
+        found = index[slot]
+        if found == U0:
+            index[slot] = tag | np.uint64(count + 1)
+            rows[count, 0] = hi
+            rows[count, 1] = lo
+            rows[count, 2] = epoch
+            return count
+        if (found & HIGH32) == tag:
+            number = (found & MASK32) - U1
+            if rows[number, 0] == hi and rows[number, 1] == lo and rows[number, 2] == epoch:
+                return np.int64(number)
+        slot = (slot + U1) & mask
+
+
+@kernel
+def rehash_addresses(rows: Any, count: int, index: Any) -> None:
+    """Fill an empty index for the first `count` interned addresses."""
+    mask = np.uint64(index.size - 1)
+    for i in range(count):
+        value = mix(mix(rows[i, 0] * MIX1 ^ rows[i, 1]) ^ rows[i, 2] * MIX3)
+        place(index, mask, value, np.uint64(i))
+
+
+NAME_WORDS = 4
+"""An interned string: its last 24 bytes as three words (what lies before it is zero), length32 << 32 | arena start32."""
+
+
+@inlined
+def masked_word(buffer: Any, end: int, length: int) -> Any:
+    """The last `length` (at most 8) bytes before `end`, as a word whose other bytes are zero."""
+    if length >= 8:
+        return load64(buffer, end - 8)
+    if length <= 0:
+        return U0
+    return load64(buffer, end - 8) & (ALL_ONES << np.uint64(8 * (8 - length)))
+
+
+@inlined
+def name_hash(word0: Any, word1: Any, word2: Any, length: Any) -> Any:
+    """Hash of a string by its last 24 bytes and its length."""
+    return mix((word0 * MIX1) ^ mix(word1 ^ word2 * MIX3 ^ length * MIX1))
+
+
+@kernel
+def same_bytes(one: Any, at: int, other: Any, begin: int, length: int) -> bool:
+    """Whether `length` bytes of two buffers are equal."""
+    for i in range(length):
+        if one[at + i] != other[begin + i]:
+            return False
+    return True
+
+
+@kernel
+def intern_spans(
+    buffer: Any, spans: Any, column: int, n: int, index: Any, names: Any, arena: Any, count: int, scratch: Any
+) -> int:
+    """Number the strings of `buffer` whose start and end stand in spans[i, column] and spans[i, column + 1].
+
+    spans[i, column] becomes the string's number + 1, or stays 0 for an empty string. New strings are appended;
+    returns the new count. `scratch` uint64[>= n, NAME_WORDS + 2]. The caller guarantees room for n more strings of
+    these lengths, and 24 readable bytes before the first one.
+    """
+    mask = np.uint64(index.size - 1)
+    for i in range(n):
+        end = np.int64(spans[i, column + 1])
+        length = end - np.int64(spans[i, column])
+        scratch[i, 0] = masked_word(buffer, end, length)
+        scratch[i, 1] = masked_word(buffer, end - 8, length - 8)
+        scratch[i, 2] = masked_word(buffer, end - 16, length - 16)
+        scratch[i, 3] = np.uint64(length)
+        value = name_hash(scratch[i, 0], scratch[i, 1], scratch[i, 2], scratch[i, 3])
+        scratch[i, 4] = value
+        prefetch(index, value & mask)
+    for i in range(n):
+        slot = scratch[i, 4] & mask
+        tag = scratch[i, 4] & HIGH32
+        entry = index[slot]
+        while entry != U0 and (entry & HIGH32) != tag:
+            slot = (slot + U1) & mask
+            entry = index[slot]
+        scratch[i, 5] = slot
+        if entry != U0:
+            prefetch(names[(entry & MASK32) - U1], 0)
+    for i in range(n):
+        length = np.int64(scratch[i, 3])
+        start = np.int64(spans[i, column])
+        if length == 0:
+            spans[i, column] = U0
+            continue
+        tag = scratch[i, 4] & HIGH32
+        slot = scratch[i, 5]
+        while True:
+            entry = index[slot]
+            if entry == U0:
+                index[slot] = tag | np.uint64(count + 1)
+                begin = np.int64(names[count - 1, 3] & MASK32) + np.int64(names[count - 1, 3] >> U32) if count else 0
+                for at in range(length):
+                    arena[begin + at] = buffer[start + at]
+                names[count, 0] = scratch[i, 0]
+                names[count, 1] = scratch[i, 1]
+                names[count, 2] = scratch[i, 2]
+                names[count, 3] = (np.uint64(length) << U32) | np.uint64(begin)
+                count += 1
+                spans[i, column] = np.uint64(count)
+                break
+            number = (entry & MASK32) - U1
+            if (
+                (entry & HIGH32) == tag
+                and names[number, 0] == scratch[i, 0]
+                and names[number, 1] == scratch[i, 1]
+                and names[number, 2] == scratch[i, 2]
+                and (names[number, 3] >> U32) == scratch[i, 3]
+                and (length <= 24 or same_bytes(arena, np.int64(names[number, 3] & MASK32), buffer, start, length))
+            ):
+                spans[i, column] = number + U1
+                break
+            slot = (slot + U1) & mask
+    return count
+
+
+@kernel
+def rehash_names(names: Any, count: int, index: Any) -> None:
+    """Fill an empty index for the first `count` interned strings."""
+    mask = np.uint64(index.size - 1)
+    for i in range(count):
+        value = name_hash(names[i, 0], names[i, 1], names[i, 2], names[i, 3] >> U32)
+        place(index, mask, value, np.uint64(i))
+
+
+@kernel
+def epoch_of(hi: Any, lo: Any, network: Any, first: Any, last: Any, index: Any, keys: Any, times: Any) -> Any:
+    """Which stretch of an address's ownership [first, last] (seconds) falls into; 0: its owner never changes.
+
+    `keys` uint64[n, 5]: hi, lo, network, start and end in `times` (uint64, ascending within a key). A stretch is
+    numbered 2 * (cuts at or before it) + 2; when the record spans a cut, one more than that of its beginning.
+    """
+    mask = np.uint64(index.size - 1)
+    value = mix(mix(hi * MIX1 ^ lo) ^ network * MIX3)
+    tag = value & HIGH32
+    slot = value & mask
+    while True:
+        found = index[slot]
+        if found == U0:
+            return U0
+        if (found & HIGH32) == tag:
+            number = (found & MASK32) - U1
+            if keys[number, 0] == hi and keys[number, 1] == lo and keys[number, 2] == network:
+                begin = np.int64(keys[number, 3])
+                end = np.int64(keys[number, 4])
+                before = np.uint64(0)
+                within = np.uint64(0)
+                for i in range(begin, end):
+                    if times[i] <= first:
+                        before += U1
+                    elif times[i] <= last:
+                        within = U1
+                return before + before + np.uint64(2) + within
+        slot = (slot + U1) & mask
+
+
+@kernel
+def index_cuts(keys: Any, index: Any) -> None:
+    """Fill an empty index for all rows of `keys` (see `epoch_of`)."""
+    mask = np.uint64(index.size - 1)
+    for i in range(keys.shape[0]):
+        place(index, mask, mix(mix(keys[i, 0] * MIX1 ^ keys[i, 1]) ^ keys[i, 2] * MIX3), np.uint64(i))

@@ -1,0 +1,150 @@
+"""NetworkPolicies from manifests: files, directories, several documents, lists, YAML and JSON."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from analyzers.inventory.safe_yaml import MAX_BYTES, UnsafeYaml, recover_documents
+from policygen.model import Policy, PolicySet, Problem
+from policygen.network_policy_object import decode_network_policy
+
+_SUFFIXES = (".yaml", ".yml", ".json")
+
+
+def read_policies(paths: Iterable[Path]) -> PolicySet:
+    """The NetworkPolicies of files and directories (searched to any depth for .yaml, .yml and .json), sorted.
+
+    What cannot be read, and what the API server would refuse, is left out and is a fatal Problem of the set; the rest
+    is still read. Objects of other kinds are counted in one Problem that is not fatal. A policy that occurs twice
+    counts as `kubectl apply` leaves it: the last one, files in the order of their names. Never raises for bad input.
+    """
+    reading = _Reading()
+    for path in _files(paths, reading):
+        text = _bytes(path, reading)
+        if text is not None:
+            reading.text(text, str(path))
+    return reading.result()
+
+
+def parse_policies(text: str | bytes, where: str) -> PolicySet:
+    """Like read_policies, for one text. `where` names it in messages and in Policy.origin."""
+    reading = _Reading()
+    reading.text(text, where)
+    return reading.result()
+
+
+def _files(paths: Iterable[Path], reading: _Reading) -> Iterator[Path]:
+    """Every file once, sorted, so that the order in which paths are given leaves no trace."""
+    found: dict[str, Path] = {}
+    for path in sorted(paths, key=str):
+        if not path.is_dir():
+            found.setdefault(os.path.realpath(path), path)
+            continue
+
+        def unreadable(error: OSError) -> None:
+            reading.fatal(str(error.filename), f"cannot be read: {error.strerror}")
+
+        for folder, _, names in os.walk(path, onerror=unreadable):
+            for name in names:
+                if name.lower().endswith(_SUFFIXES):
+                    inside = Path(folder, name)
+                    found.setdefault(os.path.realpath(inside), inside)
+    yield from sorted(found.values(), key=str)
+
+
+def _bytes(path: Path, reading: _Reading) -> bytes | None:
+    try:
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            reading.fatal(str(path), f"{size} bytes are more than {MAX_BYTES}; split it into several files")
+            return None
+        with path.open("rb") as file:
+            return file.read(MAX_BYTES + 1)  # pipes have no size; what is longer is refused by the parser
+    except OSError as error:
+        reading.fatal(str(path), f"cannot be read: {error.strerror or error}")
+        return None
+
+
+@dataclass
+class _Reading:
+    """What has come together so far."""
+
+    policies: dict[tuple[str, str], Policy] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+    others: Counter[str] = field(default_factory=Counter)
+
+    def fatal(self, where: str, reason: str) -> None:
+        self.problems.append(Problem(where, reason, fatal=True))
+
+    def remark(self, where: str, reason: str) -> None:
+        self.problems.append(Problem(where, reason))
+
+    def text(self, text: str | bytes, where: str) -> None:
+        documents, errors = recover_documents(text, where)
+        for error in errors:
+            self._unreadable(error, where)
+        for document in documents:
+            self._objects(document.value, f"{where} document {document.number} (line {document.line})")
+
+    def _unreadable(self, error: UnsafeYaml, where: str) -> None:
+        message = str(error)
+        self.fatal(where, message.removeprefix(f"{where}: "))
+
+    def _objects(self, value: object, where: str) -> None:
+        """The object, or the items of a list of objects, to any depth."""
+        waiting: list[tuple[object, str, dict[str, Any]]] = [(value, where, {})]
+        while waiting:
+            current, place, defaults = waiting.pop()
+            if not isinstance(current, dict):
+                self.others["(no object)"] += 1
+                continue
+            kind = current.get("kind", defaults.get("kind"))
+            version = current.get("apiVersion", defaults.get("apiVersion"))
+            if isinstance(kind, str) and kind.endswith("List") and "items" in current:
+                items = current["items"]
+                if items is not None and not isinstance(items, list):
+                    self.fatal(f"{place}: items", "expected a list")
+                    continue
+                # items of a typed list may leave out what they are; those of a plain List may not
+                inherited = {"kind": kind.removesuffix("List"), "apiVersion": version} if kind != "List" else {}
+                for index, item in reversed(list(enumerate(items or ()))):
+                    waiting.append((item, f"{place}: items[{index}]", inherited))
+            else:
+                self._object(current, kind, version, place)
+
+    def _object(self, value: dict[str, Any], kind: object, version: object, where: str) -> None:
+        if kind == "NetworkPolicy" and version == "networking.k8s.io/v1":
+            self._network_policy(value, where)
+        elif kind == "NetworkPolicy" and version in (None, "extensions/v1beta1", "v1"):
+            self.fatal(where, f"apiVersion is {version or 'missing'}; a NetworkPolicy needs networking.k8s.io/v1")
+        elif kind is None and version == "networking.k8s.io/v1":
+            self.fatal(where, "kind is missing")
+        elif isinstance(kind, str) and kind.endswith("NetworkPolicy"):
+            self.remark(where, f"a {kind} of {version} is not evaluated; it can allow or deny more than is said here")
+        else:
+            self.others[kind if isinstance(kind, str) else "(no kind)"] += 1
+
+    def _network_policy(self, value: dict[str, Any], where: str) -> None:
+        decoded = decode_network_policy(value, where)
+        for finding in decoded.refusals:
+            self.fatal(f"{where}: {finding.path}", f"{finding.reason}; the API server refuses the object")
+        for finding in decoded.remarks:
+            self.remark(f"{where}: {finding.path}", finding.reason)
+        if decoded.policy is None:
+            return
+        key = (decoded.policy.namespace, decoded.policy.name)
+        if key in self.policies:
+            self.remark(where, f"NetworkPolicy {key[0]}/{key[1]} replaces the one of {self.policies[key].origin}")
+        self.policies[key] = decoded.policy
+
+    def result(self) -> PolicySet:
+        problems = list(self.problems)
+        if self.others:
+            kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(self.others.items()))
+            problems.append(Problem("manifests", f"{self.others.total()} objects of other kinds passed over: {kinds}"))
+        return PolicySet(tuple(self.policies.values()), tuple(problems)).sorted()
