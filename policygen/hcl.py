@@ -51,7 +51,10 @@ def parse_module(text: str) -> Module:
     try:
         document = hcl2.loads(text if text.endswith("\n") else f"{text}\n", serialization_options=options)
     except UnexpectedInput as error:
-        found = text.splitlines()[error.line - 1].strip()[:60] if 0 < error.line <= text.count("\n") + 1 else ""
+        if getattr(getattr(error, "token", None), "type", "") == "$END":
+            raise UnreadableHcl("the text ends in the middle of something") from None
+        lines = text.split("\n")
+        found = lines[error.line - 1].strip()[:60] if 0 < error.line <= len(lines) else ""
         raise UnreadableHcl(f"line {error.line}, column {error.column}: no Terraform at {found!r}") from None
     except RecursionError:
         raise UnreadableHcl("it is nested too deeply") from None

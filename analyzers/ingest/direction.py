@@ -207,9 +207,9 @@ def _listening_ends(seen: Connections, services: FlowTable) -> Array:
     if not answered.any():
         return listening
     low = services["port"].astype(np.uint64) << np.uint64(8) | services["protocol"].astype(np.uint64)
-    keys = np.stack(
-        [services["server_hi"], services["server_lo"], low, services["network"].astype(np.uint64)], axis=1
-    )[answered]
+    keys = np.stack([services["server_hi"], services["server_lo"], low, services["network"].astype(np.uint64)], axis=1)[
+        answered
+    ]
     _, numbers = _unique_rows(np.concatenate([seen.end_keys, keys]))
     served = np.zeros(int(numbers.max()) + 1, bool)
     served[numbers[seen.ends :]] = True

@@ -49,7 +49,13 @@ RANGE_BYTES = 32 << 20
 SNIFF_BYTES = 64 * 1024
 CAPTURE_WINDOW = 4 << 20
 PACKETS_AT_ONCE = 4096
-CAPTURE_MAGICS = (b"\xa1\xb2\xc3\xd4", b"\xd4\xc3\xb2\xa1", b"\xa1\xb2\x3c\x4d", b"\x4d\x3c\xb2\xa1", b"\x0a\x0d\x0d\x0a")
+CAPTURE_MAGICS = (
+    b"\xa1\xb2\xc3\xd4",
+    b"\xd4\xc3\xb2\xa1",
+    b"\xa1\xb2\x3c\x4d",
+    b"\x4d\x3c\xb2\xa1",
+    b"\x0a\x0d\x0d\x0a",
+)
 FORMATS = (aws_vpc.NAME, "capture")
 
 REASONS = {
@@ -145,7 +151,7 @@ def _sniff(source: Source, forced: str | None, whole: frozenset[str]) -> list[It
         if forced == aws_vpc.NAME:
             fields = aws_vpc.DEFAULT_FIELDS
         else:
-            raise InputError(f"no flow log and no capture: it begins with {printable(head, 40)!r}; --format forces one")
+            raise InputError(f"no flow log and no capture: it begins with '{printable(head, 40)}'; --format forces one")
     aws_vpc.layout(fields)
     if compressed or source.is_stdin or source.name in whole or source.size <= RANGE_BYTES:
         return [TextItem(source, fields, head=taken)]

@@ -69,7 +69,9 @@ def expand(names: Sequence[str]) -> tuple[list[Source], list[str]]:
         else:
             files = sorted(Path(p) for p in glob.glob(name, recursive=True) if Path(p).is_file())
             if not files:
-                raise InputError(f"{name}: no such file, directory or pattern; name flow logs, captures, or - for stdin")
+                raise InputError(
+                    f"{name}: no such file, directory or pattern; name flow logs, captures, or - for stdin"
+                )
         for file in files:
             real = str(file.resolve())
             if real in found and found[real] != str(file):

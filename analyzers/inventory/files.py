@@ -111,7 +111,7 @@ def read_file(path: Path) -> tuple[bytes, str]:
             magic = raw.read(4)
             raw.seek(0)
             if magic[:2] == b"\x1f\x8b":
-                return _bounded(cast(_Stream, igzip.open(raw, "rb")), "gzip")
+                return _bounded(igzip.open(raw, "rb"), "gzip")  # type: ignore[no-untyped-call]
             if magic == b"\x28\xb5\x2f\xfd":
                 reader = zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True)
                 return _bounded(reader, "zstd")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,15 +67,22 @@ def segments(holdings: Iterable[Holding]) -> list[Segment]:
     edges = sorted({edge for start, end, _ in spans for edge in (start, end, _lagged(end))})
     spans.sort(key=lambda span: (span[0], span[2].holder))
     found: list[Segment] = []
-    for start, end in zip(edges, edges[1:], strict=False):
-        active = [one for s, e, one in spans if s <= start < e]
-        if not active:
-            last = max((e for _, e, _ in spans if e <= start), default=None)
-            if last is None or start >= _lagged(last):
-                continue
-            active = [one for _, e, one in spans if e == last]
-        group = active[-1].group if len({one.group for one in active}) == 1 else SEVERAL
-        holder = SEVERAL if group == SEVERAL else active[-1].holder
+    active: list[tuple[int, int, Holding]] = []  # in order of their beginning
+    ended: list[tuple[int, int, Holding]] = []  # those that ended last, all at one moment
+    begun = 0
+    for start, end in pairwise(edges):
+        gone = [span for span in active if span[1] <= start]
+        if gone:
+            ended, active = gone, [span for span in active if span[1] > start]
+        while begun < len(spans) and spans[begun][0] <= start:
+            active.append(spans[begun])
+            begun += 1
+        present = active or [span for span in ended if start < _lagged(span[1])]
+        if not present:
+            continue
+        last = present[-1][2]
+        several = any(one.group != last.group for _, _, one in present)
+        holder, group = (SEVERAL, SEVERAL) if several else (last.holder, last.group)
         if found and found[-1].end == start and (found[-1].holder, found[-1].group) == (holder, group):
             start = found.pop().start
         found.append(Segment(start, end, holder, group))

@@ -73,9 +73,10 @@ def _documents(
         if name:
             found.append((name, document(one.value, where)))
         else:
-            notes.add(where, f"no inventory: neither of {', '.join(known)}")
+            notes.add(where, f"no inventory: none of the formats {', '.join(known)}")
     for error in errors:
-        notes.add(_place(error, notes.file), "cannot be read", str(error).removeprefix(f"{notes.file}: "))
+        place, problem = _place(error, notes.file)
+        notes.add(place, "cannot be read", problem)
     return found
 
 
@@ -84,10 +85,11 @@ def _text(content: bytes) -> str:
     return content.decode(encoding, errors="replace")
 
 
-def _place(error: UnsafeYaml, file: str) -> str:
-    """The line and column a message of the YAML reader begins with."""
-    place = str(error).removeprefix(f"{file}: ").partition(":")[0]
-    return place if place.startswith(("line ", "offset ")) else ""
+def _place(error: UnsafeYaml, file: str) -> tuple[str, str]:
+    """(line and column, problem) of a message of the YAML reader."""
+    message = str(error).removeprefix(f"{file}: ")
+    place, _, problem = message.partition(": ")
+    return (place, problem) if place.startswith(("line ", "offset ")) else ("", message)
 
 
 def _format_of(value: object, known: dict[str, InventoryFormat]) -> str:

@@ -23,6 +23,10 @@ class PodIndex:
                 for key, value in endpoint.labels:
                     self._by_label.setdefault((endpoint.network, endpoint.namespace, key, value), set()).add(index)
 
+    def endpoint(self, number: int) -> Endpoint:
+        """The endpoint of a number that `selected` gave."""
+        return self._endpoints[number]
+
     def selected(self, service: Service) -> list[int]:
         """Indices of the endpoints that a Service selects, ended ones included; none when it has no selector."""
         if not service.selector:

@@ -25,7 +25,8 @@ class FrameStatus(IntEnum):
     LINK_TYPE = 12
     BAD_BLOCK = 13
     NO_INTERFACE = 14
-    UNTIMED = 15
+    MAPPED_ADDRESS = 15
+    UNTIMED = 16
 
     @property
     def skipped(self) -> bool:
@@ -54,6 +55,7 @@ _STATUS_TEXTS = {
     FrameStatus.LINK_TYPE: "unsupported link type",
     FrameStatus.BAD_BLOCK: "packet longer than the pcapng block around it",
     FrameStatus.NO_INTERFACE: "packet of an interface that the pcapng section does not describe",
+    FrameStatus.MAPPED_ADDRESS: "IPv6 packet with an IPv4-mapped address, which is not for the wire",
     FrameStatus.UNTIMED: "simple packet blocks have no time: they are given the time of the packet before them",
 }
 
@@ -75,4 +77,5 @@ EXTENSION_DEPTH = np.int64(FrameStatus.EXTENSION_DEPTH)
 LINK_TYPE = np.int64(FrameStatus.LINK_TYPE)
 BAD_BLOCK = np.int64(FrameStatus.BAD_BLOCK)
 NO_INTERFACE = np.int64(FrameStatus.NO_INTERFACE)
+MAPPED_ADDRESS = np.int64(FrameStatus.MAPPED_ADDRESS)
 UNTIMED = np.int64(FrameStatus.UNTIMED)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analyzers.kernels.capture_state import note
-from analyzers.kernels.frame_status import EXTENSION_DEPTH, FRAGMENT, MALFORMED, OK, TRUNCATED
+from analyzers.kernels.frame_status import EXTENSION_DEPTH, FRAGMENT, MALFORMED, MAPPED_ADDRESS, OK, TRUNCATED
 from analyzers.kernels.jit import inlined, kernel
 from analyzers.kernels.links import ANY_IP, be16, be32, be64, link_layer
 
@@ -101,7 +101,7 @@ def transport_layer(buf: Any, at: Any, end: Any, stated_end: Any, protocol: Any)
 @inlined
 def _ipv6_extensions(buf: Any, at: Any, end: Any, stated_end: Any, following: Any) -> Any:
     """Walk IPv6 extension headers. -> status, start of what they carry, its protocol."""
-    for _ in range(MAX_EXTENSIONS):
+    for _ in range(MAX_EXTENSIONS + 1):  # once more than headers, to see what the last one carries
         rare = following in (135, 139, 140)  # mobility, HIP, shim6
         if not rare and following not in (0, 43, 44, 51, 60):  # hop by hop, routing, fragment, AH, destination
             return OK, at, following
@@ -147,6 +147,11 @@ def _ipv4_header(buf: Any, at: Any, end: Any, room: Any, packets: Any, row: Any)
 
 
 @inlined
+def _mapped(hi: Any, lo: Any) -> Any:
+    return hi == np.uint64(0) and lo >> np.uint64(32) == np.uint64(0xFFFF)
+
+
+@inlined
 def _ipv6_header(buf: Any, at: Any, end: Any, room: Any, packets: Any, row: Any) -> Any:
     """Read IPv6 and its extension headers at `at`; addresses go into the row. -> as `_ipv4_header`."""
     if at + 40 > end:
@@ -160,6 +165,9 @@ def _ipv6_header(buf: Any, at: Any, end: Any, room: Any, packets: Any, row: Any)
     packets.src_lo[row] = be64(buf, at + 16)
     packets.dst_hi[row] = be64(buf, at + 24)
     packets.dst_lo[row] = be64(buf, at + 32)
+    # Not for the wire (RFC 4038, 4.2, on its risks); here it would be taken for the IPv4 host of that address
+    if _mapped(packets.src_hi[row], packets.src_lo[row]) or _mapped(packets.dst_hi[row], packets.dst_lo[row]):
+        return MAPPED_ADDRESS, at, 0, 0
     stated_end = at + size
     status, upper, protocol = _ipv6_extensions(buf, at + 40, min(end, stated_end), stated_end, np.int64(buf[at + 6]))
     return status, upper, protocol, size

@@ -110,9 +110,7 @@ def place(index: Any, mask: Any, value: Any, row: Any) -> None:
 
 
 @kernel
-def upsert_services(
-    batch: Any, n: int, hashes: Any, candidates: Any, index: Any, rows: Any, count: int
-) -> int:
+def upsert_services(batch: Any, n: int, hashes: Any, candidates: Any, index: Any, rows: Any, count: int) -> int:
     """Add `n` service rows of `batch` (uint64[>= n, SERVICE_WORDS]) to the table; returns the new row count.
 
     The caller guarantees room: count + n rows, and an index at most half full afterwards. `hashes` and `candidates`

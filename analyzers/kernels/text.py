@@ -704,9 +704,7 @@ def parse_block(buffer: Any, rows: int, columns: Any, field_count: int, scratch:
         newline = np.uint64(row_ends[row])
         if newline - base != expected or not quick_row(buffer, separators, base, quick_columns, parsed, done):
             line = separators[base] + 1
-            reason = careful_row(
-                buffer, line, separators[newline], columns, field_count, scratch.fields, parsed[done]
-            )
+            reason = careful_row(buffer, line, separators[newline], columns, field_count, scratch.fields, parsed[done])
             if reason == 15:
                 return np.int64(done), line, True
             if reason != 0:

@@ -105,7 +105,9 @@ class Census:
             blocks = set(_blocks_of(on_host))
             if identity.kind == "DaemonSet":
                 blocks |= set(self.node_blocks(identity.network))
-            what = "pods on the host's network are met by their nodes' addresses ({items}); nodes to come are not covered"
+            what = (
+                "pods on the host's network are met by their nodes' addresses ({items}); nodes to come are not covered"
+            )
         else:
             blocks = set(_blocks_of(self.endpoints(identity)))
             what = f"this {identity.kind or 'end'} is met by its addresses ({{items}}); others to come are not covered"
@@ -114,8 +116,11 @@ class Census:
                 for block in inside:
                     self._findings.collect("inside-pod-range", subject, _INSIDE, block)
                 blocks -= inside
+        if identity.kind == "Node":
+            what = "nodes are met by their addresses ({items}); nodes to come are not covered"
         for block in blocks:
-            self._findings.collect("node-address" if identity.kind == "Node" else "address-peer", subject, what, block)
+            kind, whose = ("node-address", "") if identity.kind == "Node" else ("address-peer", subject)
+            self._findings.collect(kind, whose, what, block)
         return tuple(sorted(blocks))
 
     def _host_endpoints(self, workload: Identity) -> tuple[Endpoint, ...]:
@@ -141,11 +146,11 @@ def external_block(end: External) -> str | None:
 
 
 def _blocks_of(endpoints: Iterable[Endpoint]) -> tuple[str, ...]:
-    blocks = set()
+    blocks: set[str] = set()
     for endpoint in endpoints:
         blocks.update(str(ipaddress.ip_network(address_text(*halves))) for halves in endpoint.addresses)
-        for prefix in getattr(endpoint, "prefixes", ()):
-            blocks.update(cidr for _, cidr in _valid([("", prefix)]))
+        if endpoint.workload.kind != "Node":  # a node's prefixes are its pods'
+            blocks.update(cidr for _, cidr in _valid(("", prefix) for prefix in endpoint.prefixes))
     return tuple(sorted(blocks))
 
 

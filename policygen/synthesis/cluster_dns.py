@@ -24,7 +24,7 @@ _KEPT = "DNS: kept for every isolated pod"
 
 @dataclass(frozen=True, slots=True)
 class DnsPlan:
-    """How pods reach DNS. `ports` are the DNS pods' own. `found` False: nothing in the inventory, the usual place."""
+    """How pods reach DNS. `ports` are the DNS pods' own. `found` False: the usual place is kept, unseen."""
 
     workloads: tuple[Identity, ...]
     ports: tuple[int, ...]
@@ -61,17 +61,21 @@ def plan_dns(census: Census, findings: Findings) -> DnsPlan:
     at_home = [w for w in servers if w.namespace in _HOME]
     if servers and not at_home:
         names = ", ".join(map(str, servers))
-        findings.add("dns-elsewhere", "", f"taken for the cluster's DNS by their labels, outside of kube-system: {names}")
+        findings.add(
+            "dns-elsewhere", "", f"taken for the cluster's DNS by their labels, outside of kube-system: {names}"
+        )
     servers = at_home or servers
-    if not servers:
+    found = bool(at_home) or (bool(servers) and any(w.namespace == "kube-system" for w in everyone))
+    if not found:
         findings.add(
             "dns-fallback",
             "",
-            "no DNS pods are in the inventory; DNS is kept by the usual place: pods labelled k8s-app=kube-dns in"
-            " kube-system, port 53. Add the workloads and Services of kube-system to the inventory to be exact",
+            "no DNS pods of kube-system are in the inventory; DNS is kept by the usual place: pods labelled"
+            " k8s-app=kube-dns in kube-system, port 53. To be exact, add the workloads and Services of kube-system to"
+            " the inventory",
         )
     ports = {port for w in servers for port in _ports_of(w, census.endpoints(w), inventory)} or {DNS_PORT}
-    return DnsPlan(tuple(servers), tuple(sorted(ports)), bool(servers), bool(caches))
+    return DnsPlan(tuple(servers), tuple(sorted(ports)), found, bool(caches))
 
 
 def _is_node_local(workload: Identity) -> bool:

@@ -140,7 +140,11 @@ class PeerFinder:
                 "peer in another VPC",
                 f"{end} of {where} is allowed by address: whether the VPCs are peered is not known",
             )
-        return "peer without a group", f"{end} is allowed by the addresses it has now"
+        detail = f"{end} is allowed by the addresses it was met at, which last as long as it keeps them"
+        existing = sorted({g for e in self.roster.endpoints_of.get(end, ()) for g in e.security_groups})
+        if existing:
+            detail += f"; its interfaces carry {', '.join(existing)}, which a person may reference instead"
+        return "peer without a group", detail
 
     def _networks(self, end: Identity, seen_in: Iterable[str]) -> set[str]:
         """Where an end that is no cloud workload lives."""
@@ -153,7 +157,8 @@ class PeerFinder:
 def _listed(edge: Edge, side: Side) -> set[str]:
     listed = set(edge.client_addresses if side == "client" else edge.server_addresses)
     end = edge.client if side == "client" else edge.server
-    return listed | ({end.address} if isinstance(end, External) else set())
+    listed |= {end.address} if isinstance(end, External) else set()
+    return {str(ipaddress.ip_address(address)) for address in listed}
 
 
 def _exact(address: str) -> CidrPeer:

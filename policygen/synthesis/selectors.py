@@ -1,4 +1,4 @@
-"""Selectors that survive: the fewest stable labels that select one workload's pods and no other pod of its namespace."""
+"""Selectors that survive: the fewest stable labels that select one workload's pods and no others of its namespace."""
 
 from __future__ import annotations
 

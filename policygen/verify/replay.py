@@ -169,6 +169,24 @@ class _EndClass:
         self.covering: dict[tuple[Direction, int], list[tuple[RuleRef, Rule]]] = {}
 
 
+class _Place:
+    """One end as it was met: its class, and where it runs.
+
+    Two ends can only be always allowed (a pod to itself, or with its node) where their `machine` is the same.
+    """
+
+    __slots__ = ("endpoint", "kind", "machine")
+
+    def __init__(self, endpoint: Endpoint | None, kind: _EndClass) -> None:
+        self.endpoint = endpoint  # kept alive: places are found by its id
+        self.kind = kind
+        self.machine: tuple[str, ...] | None = None
+        if endpoint is not None:
+            is_node = endpoint.workload.kind == "Node" and not endpoint.namespace  # static pods are owned by nodes, too
+            node = endpoint.name if is_node else endpoint.node
+            self.machine = (endpoint.network, node) if node else (endpoint.network, endpoint.namespace, endpoint.name)
+
+
 class CompiledPolicies:
     """A PolicySet prepared for many flows. Gives the verdicts of `evaluate`, one object for flows of one kind."""
 
@@ -182,21 +200,21 @@ class CompiledPolicies:
             self._by_namespace[policy.namespace].append(policy)
         self._cuts = _address_cuts(policies)
         self._classes: dict[Hashable, _EndClass] = {}
-        self._ends: dict[tuple[int, tuple[int, int] | None], tuple[Endpoint | None, _EndClass]] = {}
+        self._places: dict[tuple[int, tuple[int, int] | None], _Place] = {}
         self._verdicts: dict[tuple[int, int, int, int], Verdict] = {}
         self._always: dict[str, Verdict] = {}
 
     def verdict(self, flow: ReplayFlow | Flow) -> Verdict:
         """The verdict for one flow."""
-        if flow.source.endpoint is not None and flow.destination.endpoint is not None:
+        source, destination = self._place(flow.source), self._place(flow.destination)
+        if source.machine is not None and source.machine == destination.machine:
             line = always_allowed(Flow(flow.source, flow.destination, flow.protocol, flow.port))
             if line is not None:
                 return self._always.setdefault(line, Verdict(True, (line,), always=True))
-        source, destination = self._class_of(flow.source), self._class_of(flow.destination)
-        key = (id(source), id(destination), flow.protocol, flow.port)
+        key = (id(source.kind), id(destination.kind), flow.protocol, flow.port)
         verdict = self._verdicts.get(key)
         if verdict is None:
-            verdict = self._verdicts[key] = self._decide(source, destination, flow.protocol, flow.port)
+            verdict = self._verdicts[key] = self._decide(source.kind, destination.kind, flow.protocol, flow.port)
         return verdict
 
     def _decide(self, source: _EndClass, destination: _EndClass, protocol: int, port: int) -> Verdict:
@@ -221,17 +239,16 @@ class CompiledPolicies:
             if rule_matches(rule, policy, peer.sample, self._namespaces, self._blocks_match_pods)
         ]
 
-    def _class_of(self, end: FlowEnd) -> _EndClass:
-        place = (id(end.endpoint), end.address)
-        known = self._ends.get(place)
-        if known is None:
-            key = self._class_key(end)
-            found = self._classes.get(key)
-            if found is None:
-                found = self._classes[key] = _EndClass(end, self._isolating(end))
-            # the endpoint is kept with the answer: its id means nothing once it is gone
-            known = self._ends[place] = (end.endpoint, found)
-        return known[1]
+    def _place(self, end: FlowEnd) -> _Place:
+        key = (id(end.endpoint), end.address)
+        place = self._places.get(key)
+        if place is None:
+            class_key = self._class_key(end)
+            kind = self._classes.get(class_key)
+            if kind is None:
+                kind = self._classes[class_key] = _EndClass(end, self._isolating(end))
+            place = self._places[key] = _Place(end.endpoint, kind)
+        return place
 
     def _class_key(self, end: FlowEnd) -> Hashable:
         """Everything about an end that any policy looks at."""

@@ -25,6 +25,7 @@ from captures.writing import Interface, Packet, pcap, pcapng_section  # noqa: E4
 
 LINKS = (0, 1, 12, 14, 101, 108, 113, 228, 229, 276)
 port = st.integers(0, 65535)
+address6 = st.ip_addresses(v=6).filter(lambda address: address.ipv4_mapped is None).map(str)
 filler = st.binary(max_size=12).map(Raw)
 
 
@@ -76,7 +77,7 @@ def ip_packets(draw: st.DrawFn, versions: tuple[int, ...] = (4, 6)) -> tuple[Lay
         packet = IP(src=src, dst=dst, proto=protocol, options=padding, flags=draw(st.sampled_from(["", "DF", "MF"])))
         packet = packet / layer
     else:
-        src, dst = (str(a) for a in draw(st.tuples(st.ip_addresses(v=6), st.ip_addresses(v=6))))
+        src, dst = draw(address6), draw(address6)
         packet = inet6.IPv6(src=src, dst=dst)
         for header in draw(extensions()):
             packet = packet / header
@@ -113,7 +114,7 @@ def packets(draw: st.DrawFn, link_type: int, latest: int = 0xFFFFFFFF) -> tuple[
     return Packet(framed(draw, packet, link_type), second), (seen, flags, second)
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_pcap_of_every_kind(data: st.DataObject) -> None:
     link_type = data.draw(st.sampled_from(LINKS))
@@ -138,7 +139,7 @@ interfaces = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_pcapng_with_sections_and_interfaces(data: st.DataObject) -> None:
     file, expected = b"", []

@@ -34,6 +34,7 @@ class Workload:
     ports: tuple[Port, ...] = ()
     replicas: int = 2
     host_network: bool = False
+    schedule: str = "*/10 * * * *"  # of a CronJob
 
     @property
     def key(self) -> str:
@@ -261,7 +262,7 @@ def _workload(workload: Workload) -> JsonObject:
     spec: JsonObject
     if workload.kind == "CronJob":
         spec = {
-            "schedule": "*/10 * * * *",
+            "schedule": workload.schedule,
             "jobTemplate": {"metadata": {"labels": labels}, "spec": {"template": _template(workload)}},
         }
     elif workload.kind == "Job":

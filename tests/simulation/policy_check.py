@@ -205,7 +205,7 @@ def needless_pairs(world: World) -> Iterable[str]:
     needed = {(e.client, e.server, e.protocol, e.port) for e in world.truth.edges}
     for client in sorted(world.pods):
         for server in sorted(world.pods):
-            if {client, server} <= world.truth.idle:
+            if not {client, server} & world.truth.appearing:
                 continue  # never seen: left alone, and said so in the report
             ports = allowed(world, world.pods[client][-1], world.pods[server][0], generous=True)
             for protocol, low, high in ports:

@@ -28,6 +28,7 @@ class Knobs:
     window: int = 60  # s, the aggregation interval of the flow logs: 60 or 600
     lag: int = 25  # s by which records may be late
     same_node_logged: bool = True
+    port_reuse: float = 0.08  # share of a client's connections from a port it used before, towards another server
     half_open_probes: bool = False  # scans also hit open ports and reset them
     secondary_addresses: bool = False  # pods hold secondary addresses of their node's interface
 
@@ -96,7 +97,7 @@ def simulate(knobs: Knobs) -> Simulation:
             assert pod.node is not None
             pod.interface = pod.node.interface
     collector = flow_logs.Collector(BEGIN, finish, knobs.window, knobs.lag)
-    traffic = Traffic(cluster, collector, Random(f"{knobs.seed}/traffic"), knobs.same_node_logged)
+    traffic = Traffic(cluster, collector, Random(f"{knobs.seed}/traffic"), knobs.same_node_logged, knobs.port_reuse)
     for need in plan.needs:
         traffic.meet(need)
     scanned = frozenset(traffic.scan(plan, knobs.half_open_probes))

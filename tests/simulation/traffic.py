@@ -29,6 +29,7 @@ class ClientPorts:
     """Ephemeral ports of each client address, used again for other servers; never twice for one server port."""
 
     rng: Random
+    reuse: float  # share of connections that take a port which the same client used before, towards another server
     _used: dict[str, list[int]] = field(default_factory=dict)
     _pairs: set[tuple[str, int, str, int]] = field(default_factory=set)
 
@@ -36,7 +37,7 @@ class ClientPorts:
         """A port for one more connection to `server`:`port`. The internet's clients come from behind any NAT."""
         used = self._used.setdefault(client.address, [])
         while True:
-            if used and self.rng.random() < 0.3:
+            if used and self.rng.random() < self.reuse:
                 number = self.rng.choice(used)
             elif client.interface is None:
                 number = self.rng.randrange(1024, 65536)
@@ -153,10 +154,11 @@ class Traffic:
     collector: Collector
     rng: Random
     same_node_logged: bool = True
+    port_reuse: float = 0.08
     ports: ClientPorts = field(init=False)
 
     def __post_init__(self) -> None:
-        self.ports = ClientPorts(self.rng)
+        self.ports = ClientPorts(self.rng, self.port_reuse)
 
     def wires(self, client: Party, server: Party, port: Port, facade: tuple[str, int] | None = None) -> Wires:
         """A new connection of `client`. `facade`: the Service address and port that the client's side logs.
@@ -234,7 +236,7 @@ class Traffic:
     def scan(self, plan: Blueprint, half_open: bool) -> Iterator[tuple[str, str, int]]:
         """Both scanners' probes of many ports; yields (scanner's address or workload key, target's key, port)."""
         assert plan.scanner is not None
-        inside = party(self.cluster.pods_of(plan.scanner)[-1])
+        inside = party(next(p for p in self.cluster.pods_of(plan.scanner) if p.end is None))
         scanners = [(inside, plan.scanner.key), (Party(plan.outside_scanner), plan.outside_scanner)]
         targets = [w for w in plan.workloads if w not in (plan.scanner, *plan.idle) and not w.host_network]
         for scanner, name in scanners:

@@ -280,3 +280,37 @@ def test_many_flows_share_few_verdicts() -> None:
     inside = ReplayFlow(FlowEnd(None, address_halves("9.9.9.200")), ends["db"], 6, 5432)
     assert compiled.verdict(inside).allowed
     assert str(address_object(*flows[0].source.addresses[0])) == "9.0.0.0"
+
+
+def test_ends_that_differ_in_one_thing_alone_are_kept_apart() -> None:
+    """Pods by their ports and by their addresses, outside ends by the borders of blocks and exceptions."""
+
+    def pod(name: str, address: str, *ports: NamedPort) -> FlowEnd:
+        return FlowEnd(Endpoint(name, "red", Identity("Pod", "red", name), (), (address_halves(address),), ports=ports))
+
+    borders = (
+        "9.255.255.255",
+        "10.0.0.0",
+        "10.0.0.255",
+        "10.0.1.0",
+        "10.0.1.255",
+        "10.0.2.0",
+        "10.255.255.255",
+        "11.0.0.0",
+    )
+    block = CidrPeer("10.0.0.0/8", ("10.0.1.0/24",))
+    subject = pod("subject", "10.0.0.9")
+    rules = (Rule((block,), None), Rule(None, (PortRange("TCP", "web"),)))
+    policies = PolicySet((Policy("p", "red", Selector(), ingress=rules, egress=rules),))
+    ends = [FlowEnd(None, address_halves(border)) for border in borders]
+    ends += [pod(f"pod-{border}", border) for border in borders]
+    ends += [
+        pod("web", "172.16.0.1", NamedPort("web", "TCP", 80)),
+        pod("alt", "172.16.0.1", NamedPort("web", "TCP", 81)),
+    ]
+    for blocks_match_pods, order in product((False, True), (ends, ends[::-1])):
+        compiled = CompiledPolicies(policies, {}, ip_blocks_match_pods=blocks_match_pods)
+        for end, (source, destination) in ((e, pair) for e in order for pair in ((subject, e), (e, subject))):
+            flow = Flow(source, destination, 6, 80)
+            expected = evaluate(policies, {}, flow, ip_blocks_match_pods=blocks_match_pods)
+            assert compiled.verdict(flow) == expected, (end, blocks_match_pods)

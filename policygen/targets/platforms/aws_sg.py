@@ -10,14 +10,14 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TypeVar
 
-from policygen.group_rules import PROTOCOLS_WITH_PORTS, describe_ports, split
-from policygen.model import CidrPeer, GroupPeer, PodPeer, Policy, PolicySet, PortRange
-from policygen.targets.inexpressible import Inexpressible
+from policygen.group_rules import PROTOCOLS_WITH_PORTS, describe_ports, normal_protocol, split
+from policygen.model import CidrPeer, GroupPeer, Peer, PodPeer, Policy, PolicySet, PortRange
+from policygen.targets import Inexpressible
 
 _Key = TypeVar("_Key")
 
@@ -39,6 +39,8 @@ def render(policies: PolicySet) -> dict[str, str]:
     Raises Inexpressible for what security groups do not have: pod selectors, exceptions in a CIDR, named ports, empty
     peers or ports, a direction that is not isolated, references to groups that are not in the same VPC's set.
     """
+    if refused := _problems(policies):
+        raise Inexpressible(tuple(refused))
     by_network: dict[str, list[Policy]] = defaultdict(list)
     for policy in policies.sorted().policies:
         by_network[policy.namespace].append(policy)
@@ -47,7 +49,7 @@ def render(policies: PolicySet) -> dict[str, str]:
         (_GroupKey(p.namespace, p.name), f"{networks[p.namespace]}_{_part(p.name.removeprefix('flowctl-'))}")
         for p in policies.policies
     )
-    rules = [rule for members in by_network.values() for p in members for rule in _rules(p, groups)]
+    rules = [rule for members in by_network.values() for p in members for rule in _rules(p)]
     rule_labels = _labels((rule, rule.label(groups, networks)) for rule in rules)
     blocks: dict[_GroupKey, list[str]] = defaultdict(list)
     for rule in rules:
@@ -102,7 +104,7 @@ class _RuleResource:
             own = groups.get(_GroupKey(self.group.network, self.peer.name))
             reference = quoted(self.peer.name) if own is None else f"aws_security_group.{own}.id"
             attributes["referenced_security_group_id"] = reference
-        attributes |= _port_attributes(self.ports, f"{self.group.network}/{self.group.name} {self.kind}")
+        attributes |= _port_attributes(self.ports)
         width = max(map(len, attributes))
         lines = [f"  {key:{width}} = {value}" for key, value in attributes.items()]
         opening = f'resource "aws_vpc_security_group_{self.kind}_rule" {quoted(label)} {{'
@@ -116,7 +118,8 @@ def _members(network: str, policies: Iterable[Policy], labels: Mapping[_GroupKey
         lines += [f"      security_group_id = aws_security_group.{labels[_GroupKey(policy.namespace, policy.name)]}.id"]
         lines += _listing("members", "[", "]", (f"{quoted(member)}," for member in sorted(policy.members)))
         tags = sorted(policy.subject.labels)
-        lines += _listing("tags", "{", "}", (f"{quoted(key)} = {quoted(value)}" for key, value in tags))
+        width = max((len(quoted(key)) for key, _ in tags), default=0)
+        lines += _listing("tags", "{", "}", (f"{quoted(key):{width}} = {quoted(value)}" for key, value in tags))
         lines += ["    }"]
     return "\n".join([*lines, "  }", "}", ""])
 
@@ -129,17 +132,6 @@ def _listing(name: str, opening: str, closing: str, entries: Iterable[str]) -> l
 
 
 def _group(policy: Policy, label: str) -> str:
-    where = f"{policy.namespace}/{policy.name}"
-    if not policy.namespace:
-        raise Inexpressible(f"{where}: a security group belongs to a VPC and none is given")
-    if policy.ingress is None or policy.egress is None:
-        raise Inexpressible(f"{where}: a security group always isolates both directions")
-    if policy.subject.expressions:
-        raise Inexpressible(f"{where}: members are told by tags that are equal, expressions cannot be kept")
-    if not policy.name or len(policy.name) > TEXT_LIMIT or _FORBIDDEN_TEXT.search(policy.name):
-        raise Inexpressible(f"{where}: the name is empty, over {TEXT_LIMIT} characters or has characters AWS refuses")
-    if policy.name.lower().startswith("sg-"):
-        raise Inexpressible(f"{where}: names of security groups must not start with sg-")
     tags = {**dict(policy.labels), "managed-by": "flowctl"}
     width = max(len(quoted(key)) for key in tags)
     lines = [f'resource "aws_security_group" {quoted(label)} {{']
@@ -150,45 +142,86 @@ def _group(policy: Policy, label: str) -> str:
     return "\n".join([*lines, "  }", "}", ""])
 
 
-def _rules(policy: Policy, groups: Mapping[_GroupKey, str]) -> list[_RuleResource]:
-    where = f"{policy.namespace}/{policy.name}"
+def _rules(policy: Policy) -> list[_RuleResource]:
     resources: list[_RuleResource] = []
     for kind, rules in (("ingress", policy.ingress or ()), ("egress", policy.egress or ())):
-        if any(rule.peers == () or rule.ports == () for rule in rules):
-            raise Inexpressible(f"{where}: an {kind} rule has no peers or no ports left")
         for rule in split(rules):
             ((peer,), (ports,)) = rule.peers or (), rule.ports or ()
-            if isinstance(peer, PodPeer):
-                raise Inexpressible(f"{where} {kind}: security groups select no pods")
-            if isinstance(peer, CidrPeer) and peer.excepts:
-                raise Inexpressible(f"{where} {kind}: security groups know no exceptions, {peer.cidr} has some")
-            if isinstance(peer, GroupPeer) and not _known(_GroupKey(policy.namespace, peer.name), groups):
-                raise Inexpressible(f"{where} {kind}: {peer.name!r} is not among the groups of {policy.namespace}")
             more = f" (and {len(rule.evidence) - 1} more)" if len(rule.evidence) > 1 else ""
             said = description(rule.evidence[0], more) if rule.evidence else ""
-            resources.append(_RuleResource(_GroupKey(policy.namespace, policy.name), kind, peer, ports, said))
+            if not isinstance(peer, PodPeer):
+                resources.append(_RuleResource(_GroupKey(policy.namespace, policy.name), kind, peer, ports, said))
     return resources
 
 
-def _known(group: _GroupKey, groups: Mapping[_GroupKey, str]) -> bool:
-    """One of the set, or a group's id in the cloud."""
-    return group in groups or re.fullmatch(r"sg-[0-9a-f]+", group.name) is not None
-
-
-def _port_attributes(ports: PortRange, where: str) -> dict[str, str]:
+def _port_attributes(ports: PortRange) -> dict[str, str]:
     """ip_protocol, from_port and to_port. Protocols without ports, and every protocol, must leave the ports out."""
-    if isinstance(ports.port, str):
-        raise Inexpressible(f"{where}: security groups know no named ports, {ports.port!r} is one")
-    protocol = {"SCTP": "132"}.get(ports.protocol, ports.protocol)
-    if protocol in PROTOCOLS_WITH_PORTS:
+    if ports.protocol in PROTOCOLS_WITH_PORTS:
         first, last = (0, 65535) if ports.port is None else (ports.port, ports.port if ports.end is None else ports.end)
-        return {"ip_protocol": quoted(protocol.lower()), "from_port": str(first), "to_port": str(last)}
-    if protocol in ("icmp", "icmpv6"):
+        return {"ip_protocol": quoted(ports.protocol.lower()), "from_port": str(first), "to_port": str(last)}
+    if ports.protocol in ("icmp", "icmpv6"):
         kind, code = (-1, -1) if ports.port is None else (ports.port, -1 if ports.end is None else ports.end)
-        return {"ip_protocol": quoted(protocol), "from_port": str(kind), "to_port": str(code)}
-    if ports.port is not None:
-        raise Inexpressible(f"{where}: security groups let every port of protocol {protocol} through, not {ports.port}")
-    return {"ip_protocol": quoted(protocol)}
+        return {"ip_protocol": quoted(ports.protocol), "from_port": str(kind), "to_port": str(code)}
+    return {"ip_protocol": quoted(ports.protocol)}
+
+
+# -- what cannot be written ------------------------------------------------------------------------------------------
+
+
+def _problems(policies: PolicySet) -> list[str]:
+    """One line for each thing that security groups do not have."""
+    groups = {_GroupKey(p.namespace, p.name) for p in policies.policies}
+    found = []
+    if len(groups) < len(policies.policies):
+        found.append("two groups have the same VPC and name")
+    for policy in policies.sorted().policies:
+        where = f"{policy.namespace}/{policy.name}"
+        found += [f"{where}: {reason}" for reason in _group_problems(policy)]
+        for kind, rules in (("ingress", policy.ingress or ()), ("egress", policy.egress or ())):
+            for index, rule in enumerate(rules):
+                reasons = [] if rule.peers is None else [_peer_problem(p, policy, groups) for p in rule.peers]
+                reasons += [] if rule.ports is None else [_ports_problem(one) for one in rule.ports]
+                if rule.peers == () or rule.ports == ():
+                    reasons.append("no peers or no ports are left, which would mean everybody")
+                found += [f"{where} {kind} rule {index}: {reason}" for reason in reasons if reason]
+    return found
+
+
+def _group_problems(policy: Policy) -> list[str]:
+    found = []
+    if not policy.namespace:
+        found.append("a security group belongs to a VPC and none is given")
+    if policy.ingress is None or policy.egress is None:
+        found.append("a security group always isolates both directions")
+    if policy.subject.expressions:
+        found.append("members are told by tags that are equal; expressions cannot be kept")
+    if not policy.name or len(policy.name) > TEXT_LIMIT or _FORBIDDEN_TEXT.search(policy.name):
+        found.append(f"the name is empty, over {TEXT_LIMIT} characters or has characters AWS refuses")
+    if policy.name.lower().startswith("sg-"):
+        found.append("names of security groups must not start with sg-")
+    return found
+
+
+def _peer_problem(peer: Peer, policy: Policy, groups: Set[_GroupKey]) -> str:
+    if isinstance(peer, PodPeer):
+        return "security groups select no pods"
+    if isinstance(peer, CidrPeer):
+        return f"security groups know no exceptions, {peer.cidr} has some" if peer.excepts else ""
+    known = _GroupKey(policy.namespace, peer.name) in groups or re.fullmatch(r"sg-[0-9a-f]+", peer.name)
+    return "" if known else f"{peer.name!r} is not among the groups of {policy.namespace}"
+
+
+def _ports_problem(ports: PortRange) -> str:
+    if isinstance(ports.port, str):
+        return f"security groups know no named ports, {ports.port!r} is one"
+    try:
+        if normal_protocol(ports.protocol) != ports.protocol:
+            return f"protocol {ports.protocol} has another name here: {normal_protocol(ports.protocol)}"
+    except ValueError as error:
+        return str(error)
+    if ports.port is not None and ports.protocol not in (*PROTOCOLS_WITH_PORTS, "icmp", "icmpv6"):
+        return f"security groups let every port of protocol {ports.protocol} through, not only {ports.port}"
+    return ""
 
 
 # -- text ------------------------------------------------------------------------------------------------------------
@@ -200,9 +233,8 @@ def quoted(text: str) -> str:
     for position, character in enumerate(text):
         following = text[position + 1 : position + 2]
         if character in "$%" and following == "{":
-            # after another one the doubled sign would be read differently, so it is spelled out there
-            doubled = text[position - 1 : position] != character
-            out.append(character * 2 if doubled else f"\\u{ord(character):04x}")
+            # spelled out, not doubled: how "$$${" reads differs between parsers
+            out.append(f"\\u{ord(character):04x}")
         elif character in '"\\':
             out.append(f"\\{character}")
         elif character in "\n\r\t":

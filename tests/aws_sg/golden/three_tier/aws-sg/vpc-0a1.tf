@@ -35,7 +35,7 @@ locals {
         "i-web2",
       ]
       tags = {
-        "app" = "web"
+        "app"  = "web"
         "tier" = "front"
       }
     }

@@ -1,0 +1,38 @@
+"""The command line. Commands are found by their file names and imported when they are called: `--help` stays fast."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from typing import Any
+
+import click
+
+from flowctl import __version__, commands
+
+
+class CommandsByFile(click.Group):
+    """A group whose commands are the modules of flowctl.commands; each has `command` and `SUMMARY`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Module names, sorted."""
+        return sorted(module.name for module in pkgutil.iter_modules(commands.__path__))
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command's module."""
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        found: Any = importlib.import_module(f"flowctl.commands.{cmd_name}").command
+        assert isinstance(found, click.Command)
+        return found
+
+
+@click.group(cls=CommandsByFile, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="flowctl")
+def main() -> None:
+    """Turn flow logs and packet captures into least-privilege network policies, proven before you apply them.
+
+    \b
+    Exit codes: 0 done; 1 a qualified flow is denied, or something does not fit; 2 wrong usage;
+    3 input was skipped and --strict was given.
+    """

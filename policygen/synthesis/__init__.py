@@ -1,0 +1,1 @@
+"""From what was seen to what is allowed: selectors, rules and everything a person should know about them."""
