@@ -126,10 +126,10 @@ def identify(flows: FlowTable, inventory: Inventory) -> IdentifiedFlows:
             )
         )
     unplaced.add("a Service port that leads to no pod in the inventory", dangling)
-    row, client, server, port, via_number = (np.concatenate(column) for column in zip(*parts, strict=True))
+    joined = [np.concatenate(column) for column in zip(*parts, strict=True)]
     return IdentifiedFlows(
-        flows, inventory, row.astype(np.int64), client.astype(np.int32), server.astype(np.int32),
-        port.astype(np.uint16), via_number, tuple(names), unplaced.sorted(),
+        flows, inventory, joined[0].astype(np.int64), joined[1].astype(np.int32), joined[2].astype(np.int32),
+        joined[3].astype(np.uint16), joined[4].astype(np.int32), tuple(names), unplaced.sorted(),
     )  # fmt: skip
 
 

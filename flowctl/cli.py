@@ -14,7 +14,7 @@ from flowctl import __version__, commands
 class CommandsByFile(click.Group):
     """A group whose commands are the modules of flowctl.commands; each has `command` and `SUMMARY`."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  (click's signature)
         """Module names, sorted."""
         return sorted(module.name for module in pkgutil.iter_modules(commands.__path__))
 

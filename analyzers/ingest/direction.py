@@ -4,7 +4,7 @@ In this order, each step only for what the ones before left open:
 1. the handshake of the connection itself, in any of its records;
 2. an (address, port) that served by handshake elsewhere, when the other end did not;
 3. fan-in: the end that many distinct peers' ports met;
-4. the port that the inventory declares at its address;
+4. the port that the inventory declares at its address (one port at both ends, declared at both: peers, either serves);
 5. well-known service ports;
 otherwise unknown: counted, reported, never guessed.
 """
@@ -143,6 +143,7 @@ def settle_connections(
     protocol = seen.protocol[first_row]
     server_is_b = np.zeros(seen.groups, np.int8)  # 1: b serves, -1: a serves, 0: open
     method = np.zeros(seen.groups, np.uint8)
+    peers = np.zeros(seen.groups, bool)
 
     def decide(where: Array, b_serves: Array, how: Direction) -> None:
         open_ = (method == 0) & where
@@ -172,13 +173,20 @@ def settle_connections(
         known = np.array(
             [(int(k[0]), int(k[1]), int(k[2]) >> 8, int(k[2]) & 0xFF) in declared for k in seen.end_keys], bool
         )
+        peers = (method == 0) & known[a] & known[b] & (seen.a_port[first_row] == seen.b_port[first_row])
+        decide(ported & peers, peers, Direction.DECLARED)
         decide(ported & (known[a] ^ known[b]), known[b], Direction.DECLARED)
 
     # 5. well-known ports
     rank = port_rank()
     rank_a, rank_b = rank[seen.a_port[first_row]], rank[seen.b_port[first_row]]
     decide(ported & (rank_a != rank_b), rank_b > rank_a, Direction.WELL_KNOWN)
-    return _columns(seen, server_is_b[seen.group], method[seen.group])
+    columns = _columns(seen, server_is_b[seen.group] >= 0, method[seen.group], np.arange(len(rows)))
+    mutual = np.flatnonzero((peers & ported)[seen.group])
+    if len(mutual):  # each serves the other: the same records the other way round as well
+        other = _columns(seen, np.zeros(len(rows), bool), method[seen.group], mutual)
+        columns = {name: np.concatenate([values, other[name]]) for name, values in columns.items()}
+    return columns
 
 
 def _talked(seen: Connections) -> Array:
@@ -254,10 +262,13 @@ def _reached(seen: Connections) -> tuple[Array, Array]:
     return to_a, to_b
 
 
-def _columns(seen: Connections, server_is_b: Array, method: Array) -> dict[str, Array]:
-    """Connection rows with their directions as FlowTable columns, rows of one service key folded."""
-    rows = seen.rows
-    forward = server_is_b >= 0  # unknown ones stay as they are: client a, server b
+def _columns(seen: Connections, forward: Array, method: Array, at: Array) -> dict[str, Array]:
+    """The connection rows at `at` as FlowTable columns, rows of one service key folded.
+
+    `forward` (b serves) and `method` are per row of `seen`; unknown ones stay as they are, a before b.
+    """
+    rows, forward, method = seen.rows[at], forward[at], method[at]
+    protocol = seen.protocol[at]
     unknown = method == Direction.UNKNOWN
     bits = rows[:, 7] >> t.U48
     evidence = np.zeros(len(rows), np.uint64)
@@ -267,21 +278,21 @@ def _columns(seen: Connections, server_is_b: Array, method: Array) -> dict[str, 
         (t.FIN_A, t.FIN_B, Evidence.CLIENT_FIN),
     ):
         evidence[np.where(forward, (bits & forward_bit) != 0, (bits & backward_bit) != 0)] |= np.uint64(meaning)
-    ported = np.isin(seen.protocol, PORTED)
-    port = np.where(forward, seen.b_port, seen.a_port)
+    ported = np.isin(protocol, PORTED)
+    port = np.where(forward, seen.b_port[at], seen.a_port[at])
     port[unknown | ~ported] = 0
 
     def pick(ahead: int, back: int) -> Array:
         return np.where(forward, rows[:, ahead], rows[:, back])
 
     columns: dict[str, Array] = {
-        "network": seen.network.astype(np.int32),
+        "network": seen.network[at].astype(np.int32),
         "client_hi": pick(0, 2),
         "client_lo": pick(1, 3),
         "server_hi": pick(2, 0),
         "server_lo": pick(3, 1),
         "port": port.astype(np.uint16),
-        "protocol": seen.protocol,
+        "protocol": protocol,
         "verdict": ((rows[:, 4] >> t.U22) & np.uint64(3)).astype(np.uint8),
         "observer": (rows[:, 5] & t.MASK48).astype(np.int32),
         "direction": method,

@@ -260,7 +260,7 @@ class Worker:
     def _read_text(self, item: TextItem, stream: BinaryIO, skips: SkipCounts) -> None:
         layout = aws_vpc.layout(item.fields)
         skips.notes.update(layout.notes)
-        view = memoryview(self._buffer)
+        view = memoryview(self._buffer.data)
         fill = 0
         offset = item.start  # of the buffer's first data byte, in the (decompressed) text
         try:
@@ -348,13 +348,14 @@ class Worker:
         batch = PacketBatch.allocate(PACKETS_AT_ONCE)
         rows = np.zeros((BLOCK_ROWS, CONNECTION_WORDS), np.uint64)
         errors = 0
-        reader: CaptureReader | None = None
+        readers: list[CaptureReader] = []  # none until the first window told that it is a capture
         try:
-            for window, final in self._windows(item, stream, lambda: reader):
-                if reader is None:
-                    reader = CaptureReader(window, item.source.name, final=final)
+            for window, final in self._windows(item, stream, readers):
+                if not readers:
+                    readers.append(CaptureReader(window, item.source.name, final=final))
                 else:
-                    reader.feed(window, final=final)
+                    readers[0].feed(window, final=final)
+                reader = readers[0]
                 while count := reader.next_batch(batch):
                     errors += self._add_packets(batch, count, rows, network, observer)
                 if self._progress is not None:
@@ -365,14 +366,15 @@ class Worker:
             skips.add(damage.reason, 1, [(damage.offset, "")])
         except NotACapture as problem:
             skips.add(str(problem), 1, [(0, "")])
-        if reader is not None:
+        for reader in readers:
             for reason, (count, samples) in reader.counts().items():
                 skips.add(reason, count, [(at, "") for at in samples])
+            skips.notes.update(f"{text} ({count} packets)" for text, (count, _) in reader.notes().items())
         if errors:
             skips.add("ICMP errors, which quote another packet", errors, [])
 
     def _windows(
-        self, item: CaptureItem, stream: BinaryIO, reader: Callable[[], CaptureReader | None]
+        self, item: CaptureItem, stream: BinaryIO, readers: list[CaptureReader]
     ) -> Iterator[tuple[NDArray[np.uint8], bool]]:
         """Windows over the capture, each beginning where the reader stands: the mapped file, or pieces of a stream."""
         head = item.head or stream.read(4)
@@ -384,7 +386,7 @@ class Worker:
         window = np.zeros(0, np.uint8)
         final = False
         while not final:
-            now = reader()
+            now = readers[0] if readers else None
             rest = window if now is None else window[now.consumed :]
             wanted = CAPTURE_WINDOW if now is None else max(CAPTURE_WINDOW, now.wanted)
             parts = [rest]

@@ -67,7 +67,7 @@ def expand(names: Sequence[str]) -> tuple[list[Source], list[str]]:
         elif path.exists():
             files = [path]
         else:
-            files = sorted(Path(p) for p in glob.glob(name, recursive=True) if Path(p).is_file())
+            files = sorted(Path(p) for p in glob.glob(name, recursive=True) if Path(p).is_file())  # noqa: PTH207  (absolute patterns)
             if not files:
                 raise InputError(
                     f"{name}: no such file, directory or pattern; name flow logs, captures, or - for stdin"

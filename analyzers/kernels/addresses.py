@@ -29,7 +29,7 @@ MAPPED = np.uint64(0xFFFF_0000_0000)
 
 
 @inlined
-def octet(buffer: Any, end: int, length: Any) -> Any:
+def octet(buffer: Any, end: Any, length: Any) -> Any:
     """Value of the `length` (1 to 3) digits that end at `end`, without leading zeros; 0 to 999, or BAD."""
     keep = (ONES4 << (U32 - (length << U3))) & ONES4
     value = (load32(buffer, end - 4) ^ ZEROS4) & keep
@@ -41,7 +41,7 @@ def octet(buffer: Any, end: int, length: Any) -> Any:
 
 
 @inlined
-def ipv4(buffer: Any, start: int, end: int) -> Any:
+def ipv4(buffer: Any, start: Any, end: Any) -> Any:
     """The dotted quad buffer[start:end] as a number below 2^32; BAD for anything else. Reads 16 bytes from `start`."""
     length = np.uint64(end - start)
     if length - np.uint64(7) > U8:  # 7 to 15 characters
@@ -75,7 +75,7 @@ def ipv4(buffer: Any, start: int, end: int) -> Any:
 
 
 @kernel
-def hex_digit(character: Any) -> int:
+def hex_digit(character: Any) -> Any:
     """0 to 15, or -1."""
     if 48 <= character <= 57:
         return character - 48
@@ -87,7 +87,7 @@ def hex_digit(character: Any) -> int:
 
 
 @kernel
-def ipv6(buffer: Any, start: int, end: int) -> Any:
+def ipv6(buffer: Any, start: Any, end: Any) -> Any:
     """(hi, lo, ok) of the IPv6 text buffer[start:end] (RFC 4291, 2.2, with `::` and a dotted quad at the end)."""
     if end - start < 2 or end - start > 45:
         return U0, U0, False
@@ -145,7 +145,7 @@ def ipv6(buffer: Any, start: int, end: int) -> Any:
 
 
 @kernel
-def parse_address(buffer: Any, start: int, end: int) -> Any:
+def parse_address(buffer: Any, start: Any, end: Any) -> Any:
     """(hi, lo, ok) of an IPv4 or IPv6 address; IPv4 comes out mapped."""
     for at in range(start, end):
         if buffer[at] == 58:

@@ -22,6 +22,8 @@ from numba.np import arrayobj
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+_numba, _arrays, _cgutils = cast(tuple[Any, Any, Any], (numba, arrayobj, cgutils))  # partly typed, partly not
+
 JIT = not numba.config.DISABLE_JIT
 
 
@@ -70,24 +72,29 @@ def kernel(function: F) -> F:
     holds its arguments): counting costs two atomic operations per array and call. Every kernel states what its
     caller guarantees.
     """
-    return cast(F, numba.njit(nogil=True, _nrt=False, cache=CACHE_DIRECTORY is not None)(function))
+    return cast(F, _numba.njit(nogil=True, _nrt=False, cache=CACHE_DIRECTORY is not None)(function))
 
 
 def inlined(function: F) -> F:
     """A kernel that is always inlined into the kernels that call it: for small ones that run per record."""
     options = {"nogil": True, "_nrt": False, "forceinline": True, "cache": CACHE_DIRECTORY is not None}
-    return cast(F, numba.njit(**options)(function))
+    return cast(F, _numba.njit(**options)(function))
+
+
+def _inline_ir(definition: Callable[..., Any]) -> Callable[..., Any]:
+    """An intrinsic: `definition(typing context, arguments...)` gives its signature and writes its LLVM IR."""
+    return cast(Callable[..., Any], intrinsic(definition))
 
 
 def _element_pointer(context: Any, builder: Any, signature: Any, args: Any, element: Any) -> Any:
-    array = arrayobj.make_array(signature.args[0])(context, builder, args[0])
+    array = _arrays.make_array(signature.args[0])(context, builder, args[0])
     return builder.bitcast(builder.gep(array.data, [args[1]]), element.as_pointer())
 
 
 if JIT:
 
-    @intrinsic
-    def load64(typingctx: Any, buffer: Any, at: Any) -> Any:
+    @_inline_ir
+    def load64(_typing: Any, buffer: Any, at: Any) -> Any:
         """Eight bytes at any offset as a little-endian uint64."""
 
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -97,8 +104,8 @@ if JIT:
 
         return types.uint64(buffer, types.intp), generate
 
-    @intrinsic
-    def load32(typingctx: Any, buffer: Any, at: Any) -> Any:
+    @_inline_ir
+    def load32(_typing: Any, buffer: Any, at: Any) -> Any:
         """Four bytes at any offset as a little-endian uint32, widened to uint64."""
 
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -114,7 +121,7 @@ if JIT:
         return builder.bitcast(bits, ir.IntType(width))
 
     def _byte_mask(width: int, byte: int) -> Any:
-        def define(typingctx: Any, buffer: Any, at: Any) -> Any:
+        def define(_typing: Any, buffer: Any, at: Any) -> Any:
             def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
                 lane = ir.VectorType(ir.IntType(8), width)
                 vector = builder.load(_element_pointer(context, builder, signature, args, lane))
@@ -124,14 +131,14 @@ if JIT:
 
             return types.uint64(buffer, types.intp), generate
 
-        return intrinsic(define)
+        return _inline_ir(define)
 
     blank_mask64 = _byte_mask(64, 0x20)
     newline_mask64 = _byte_mask(64, 0x0A)
     dot_mask16 = _byte_mask(16, 0x2E)
 
-    @intrinsic
-    def trailing_zeros(typingctx: Any, value: Any) -> Any:
+    @_inline_ir
+    def trailing_zeros(_typing: Any, value: Any) -> Any:
         """Position of the lowest set bit of a uint64; 64 when there is none."""
 
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -139,8 +146,8 @@ if JIT:
 
         return types.uint64(types.uint64), generate
 
-    @intrinsic
-    def bit_count(typingctx: Any, value: Any) -> Any:
+    @_inline_ir
+    def bit_count(_typing: Any, value: Any) -> Any:
         """How many bits of a uint64 are set."""
 
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -148,16 +155,16 @@ if JIT:
 
         return types.uint64(types.uint64), generate
 
-    @intrinsic
-    def prefetch(typingctx: Any, buffer: Any, at: Any) -> Any:
+    @_inline_ir
+    def prefetch(_typing: Any, buffer: Any, at: Any) -> Any:
         """Ask for the cache line of a one-dimensional array's element; no effect on the result."""
 
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            array = arrayobj.make_array(signature.args[0])(context, builder, args[0])
-            pointer = builder.bitcast(builder.gep(array.data, [args[1]]), cgutils.voidptr_t)
+            array = _arrays.make_array(signature.args[0])(context, builder, args[0])
+            pointer = builder.bitcast(builder.gep(array.data, [args[1]]), _cgutils.voidptr_t)
             word = ir.IntType(32)
-            kind = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, word, word, word])
-            function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+            kind = ir.FunctionType(ir.VoidType(), [_cgutils.voidptr_t, word, word, word])
+            function = _cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
             builder.call(function, [pointer, word(0), word(3), word(1)])
             return context.get_dummy_value()
 
@@ -189,5 +196,5 @@ else:
     def bit_count(value: Any) -> Any:
         return np.uint64(int(value).bit_count())
 
-    def prefetch(buffer: Any, at: int) -> None:
+    def prefetch(_buffer: Any, _at: int) -> None:
         return None

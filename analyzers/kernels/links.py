@@ -34,7 +34,7 @@ def be16(buf: Any, at: Any) -> Any:
 @inlined
 def le32(buf: Any, at: Any) -> Any:
     """Four bytes, little endian, as int64 (never negative)."""
-    return np.int64(load32(buf, at))  # type: ignore[call-arg] # numba leaves the typing context out of the call
+    return np.int64(load32(buf, at))
 
 
 @inlined

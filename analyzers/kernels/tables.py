@@ -75,7 +75,7 @@ def service_hash(word0: Any, word1: Any, observer: Any) -> Any:
 
 
 @kernel
-def connection_hash(row: Any, at: int) -> Any:
+def connection_hash(row: Any, at: Any) -> Any:
     """Hash of the key words of the connection row `row[at]`."""
     value = row[at, 0]
     for word in range(1, CONNECTION_KEY_WORDS):
@@ -84,7 +84,7 @@ def connection_hash(row: Any, at: int) -> Any:
 
 
 @kernel
-def rehash_services(rows: Any, count: int, index: Any) -> None:
+def rehash_services(rows: Any, count: Any, index: Any) -> None:
     """Fill an empty index (uint64[power of two], zeros) for the first `count` service rows."""
     mask = np.uint64(index.size - 1)
     for i in range(count):
@@ -93,7 +93,7 @@ def rehash_services(rows: Any, count: int, index: Any) -> None:
 
 
 @kernel
-def rehash_connections(rows: Any, count: int, index: Any) -> None:
+def rehash_connections(rows: Any, count: Any, index: Any) -> None:
     """Fill an empty index for the first `count` connection rows."""
     mask = np.uint64(index.size - 1)
     for i in range(count):
@@ -110,7 +110,7 @@ def place(index: Any, mask: Any, value: Any, row: Any) -> None:
 
 
 @kernel
-def upsert_services(batch: Any, n: int, hashes: Any, candidates: Any, index: Any, rows: Any, count: int) -> int:
+def upsert_services(batch: Any, n: Any, hashes: Any, candidates: Any, index: Any, rows: Any, count: Any) -> Any:
     """Add `n` service rows of `batch` (uint64[>= n, SERVICE_WORDS]) to the table; returns the new row count.
 
     The caller guarantees room: count + n rows, and an index at most half full afterwards. `hashes` and `candidates`
@@ -170,7 +170,7 @@ def joined_times(one: Any, other: Any) -> Any:
 
 
 @kernel
-def upsert_connection(entry: Any, at: int, index: Any, rows: Any, count: int) -> int:
+def upsert_connection(entry: Any, at: Any, index: Any, rows: Any, count: Any) -> Any:
     """Add the connection row `entry[at]` to the table; returns the new row count. The caller guarantees room."""
     mask = np.uint64(index.size - 1)
     value = connection_hash(entry, at)
@@ -198,7 +198,7 @@ def upsert_connection(entry: Any, at: int, index: Any, rows: Any, count: int) ->
 
 
 @kernel
-def upsert_connections(batch: Any, n: int, index: Any, rows: Any, count: int) -> int:
+def upsert_connections(batch: Any, n: Any, index: Any, rows: Any, count: Any) -> Any:
     """Add `n` connection rows of `batch`; returns the new row count. The caller guarantees room for all."""
     mask = np.uint64(index.size - 1)
     for i in range(n):
@@ -212,7 +212,7 @@ ADDRESS_WORDS = 3  # hi, lo, epoch
 
 
 @kernel
-def intern_address(hi: Any, lo: Any, epoch: Any, index: Any, rows: Any, count: int) -> int:
+def intern_address(hi: Any, lo: Any, epoch: Any, index: Any, rows: Any, count: Any) -> Any:
     """Number of (address, epoch) in the table, adding it at `count` when it is new. The caller guarantees room."""
     mask = np.uint64(index.size - 1)
     value = mix(mix(hi * MIX1 ^ lo) ^ epoch * MIX3)
@@ -234,7 +234,7 @@ def intern_address(hi: Any, lo: Any, epoch: Any, index: Any, rows: Any, count: i
 
 
 @kernel
-def rehash_addresses(rows: Any, count: int, index: Any) -> None:
+def rehash_addresses(rows: Any, count: Any, index: Any) -> None:
     """Fill an empty index for the first `count` interned addresses."""
     mask = np.uint64(index.size - 1)
     for i in range(count):
@@ -247,7 +247,7 @@ NAME_WORDS = 4
 
 
 @inlined
-def masked_word(buffer: Any, end: int, length: int) -> Any:
+def masked_word(buffer: Any, end: Any, length: Any) -> Any:
     """The last `length` (at most 8) bytes before `end`, as a word whose other bytes are zero."""
     if length >= 8:
         return load64(buffer, end - 8)
@@ -263,7 +263,7 @@ def name_hash(word0: Any, word1: Any, word2: Any, length: Any) -> Any:
 
 
 @kernel
-def same_bytes(one: Any, at: int, other: Any, begin: int, length: int) -> bool:
+def same_bytes(one: Any, at: Any, other: Any, begin: Any, length: Any) -> Any:
     """Whether `length` bytes of two buffers are equal."""
     for i in range(length):
         if one[at + i] != other[begin + i]:
@@ -273,8 +273,8 @@ def same_bytes(one: Any, at: int, other: Any, begin: int, length: int) -> bool:
 
 @kernel
 def intern_spans(
-    buffer: Any, spans: Any, column: int, n: int, index: Any, names: Any, arena: Any, count: int, scratch: Any
-) -> int:
+    buffer: Any, spans: Any, column: Any, n: Any, index: Any, names: Any, arena: Any, count: Any, scratch: Any
+) -> Any:
     """Number the strings of `buffer` whose start and end stand in spans[i, column] and spans[i, column + 1].
 
     spans[i, column] becomes the string's number + 1, or stays 0 for an empty string. New strings are appended;
@@ -340,7 +340,7 @@ def intern_spans(
 
 
 @kernel
-def rehash_names(names: Any, count: int, index: Any) -> None:
+def rehash_names(names: Any, count: Any, index: Any) -> None:
     """Fill an empty index for the first `count` interned strings."""
     mask = np.uint64(index.size - 1)
     for i in range(count):

@@ -216,7 +216,7 @@ def digits8(word: Any, length: Any) -> Any:
 
 
 @inlined
-def number(buffer: Any, start: int, end: int) -> Any:
+def number(buffer: Any, start: Any, end: Any) -> Any:
     """Unsigned decimal of 1 to 16 digits in buffer[start:end]; BAD for anything else."""
     length = np.uint64(end - start)
     if length - U1 < U8:
@@ -229,7 +229,7 @@ def number(buffer: Any, start: int, end: int) -> Any:
 
 
 @kernel
-def long_number(buffer: Any, start: int, end: int) -> Any:
+def long_number(buffer: Any, start: Any, end: Any) -> Any:
     """Unsigned decimal of any length below 2^63; BAD for anything else."""
     if end <= start or end - start > 19:
         return BAD
@@ -243,7 +243,7 @@ def long_number(buffer: Any, start: int, end: int) -> Any:
 
 
 @kernel
-def index_block(buffer: Any, start: int, stop: int, separators: Any, row_ends: Any) -> int:
+def index_block(buffer: Any, start: Any, stop: Any, separators: Any, row_ends: Any) -> Any:
     """Positions of blanks and newlines of buffer[start:stop], for up to BLOCK_ROWS rows; returns the rows found.
 
     separators[0] is start - 1, so that field f of a row lies between two neighbours; row_ends[r] is the index in
@@ -287,7 +287,7 @@ def index_block(buffer: Any, start: int, stop: int, separators: Any, row_ends: A
 
 
 @kernel
-def split_line(buffer: Any, start: int, end: int, fields: Any) -> int:
+def split_line(buffer: Any, start: Any, end: Any, fields: Any) -> Any:
     """Fields of one line, runs of blanks and tabs taken as one; returns how many (at most the room in `fields`)."""
     count = 0
     at = start
@@ -305,13 +305,13 @@ def split_line(buffer: Any, start: int, end: int, fields: Any) -> int:
 
 
 @kernel
-def is_dash(buffer: Any, fields: Any, field: int) -> bool:
+def is_dash(buffer: Any, fields: Any, field: Any) -> Any:
     """Whether the field is a lone `-`: not applicable, not computable."""
     return fields[field, 1] - fields[field, 0] == 1 and buffer[fields[field, 0]] == 45
 
 
 @kernel
-def word_is(buffer: Any, fields: Any, field: int, word: Any) -> bool:
+def word_is(buffer: Any, fields: Any, field: Any, word: Any) -> Any:
     """Whether the field equals `word` (uint8 array)."""
     begin = fields[field, 0]
     if fields[field, 1] - begin != word.size:
@@ -345,7 +345,7 @@ def seconds(time: Any) -> Any:
 
 
 @kernel
-def column_number(buffer: Any, fields: Any, columns: Any, column: int) -> Any:
+def column_number(buffer: Any, fields: Any, columns: Any, column: Any) -> Any:
     """Value of a number column; 0 when the format lacks it or the field is a dash; BAD when it is no number."""
     field = columns[column]
     if field < 0 or is_dash(buffer, fields, field):
@@ -354,8 +354,8 @@ def column_number(buffer: Any, fields: Any, columns: Any, column: int) -> Any:
 
 
 @kernel
-def careful_row(buffer: Any, start: int, end: int, columns: Any, field_count: int, fields: Any, row: Any) -> int:
-    """Parse one line, whatever is in it, into `row` (uint64[PARSED_WORDS]); returns a Reason, NONE when `row` holds it."""
+def careful_row(buffer: Any, start: Any, end: Any, columns: Any, field_count: Any, fields: Any, row: Any) -> Any:
+    """Parse one line, whatever is in it, into `row` (uint64[PARSED_WORDS]); returns a Reason, NONE when it worked."""
     found = split_line(buffer, start, end, fields)
     if found == 0:
         return 14
@@ -419,7 +419,7 @@ def careful_row(buffer: Any, start: int, end: int, columns: Any, field_count: in
 
 
 @kernel
-def name_span(buffer: Any, fields: Any, field: int, row: Any, word: int) -> None:
+def name_span(buffer: Any, fields: Any, field: Any, row: Any, word: Any) -> None:
     """Note where a name stands; (0, 0) when the format lacks it or the field is a dash."""
     there = field >= 0 and not is_dash(buffer, fields, field)
     row[word] = np.uint64(fields[field, 0]) if there else U0
@@ -436,7 +436,7 @@ def epoch(hi: Any, lo: Any, network: Any, first: Any, last: Any, facts: Any) -> 
 
 
 @inlined
-def client_is_source(flags: Any, protocol: Any, sport: Any, dport: Any, service_ports: Any) -> int:
+def client_is_source(flags: Any, protocol: Any, sport: Any, dport: Any, service_ports: Any) -> Any:
     """1: the source is the client; 0: the destination is; -1: flags and ports don't settle it."""
     if flags != NO_FLAGS and protocol == TCP:
         opened = flags & F_SYN_ACK
@@ -455,7 +455,7 @@ def client_is_source(flags: Any, protocol: Any, sport: Any, dport: Any, service_
 @kernel
 def orient(
     parsed: Any,
-    count: int,
+    count: Any,
     state: Any,
     observer_network: Any,
     address_index: Any,
@@ -541,7 +541,7 @@ def end_number(hi: Any, lo: Any, epoch: Any, state: Any, address_index: Any, add
 
 
 @kernel
-def write_connection(parsed: Any, i: int, source_epoch: Any, target_epoch: Any, batch: Any, at: int) -> None:
+def write_connection(parsed: Any, i: Any, source_epoch: Any, target_epoch: Any, batch: Any, at: Any) -> None:
     """Record `i` as connection row batch[at], ends in canonical order; word 5 is left to the caller."""
     sport = parsed[i, P_SPORT]
     dport = parsed[i, P_DPORT]
@@ -576,7 +576,7 @@ def write_connection(parsed: Any, i: int, source_epoch: Any, target_epoch: Any, 
 
 
 @kernel
-def room(tables: Any) -> bool:
+def room(tables: Any) -> Any:
     """Whether every table can take one more block of rows."""
     state = tables.state
     return (
@@ -595,7 +595,7 @@ def room(tables: Any) -> bool:
 
 
 @kernel
-def text_room(count: int, index: Any, names: Any, arena: Any) -> bool:
+def text_room(count: Any, index: Any, names: Any, arena: Any) -> Any:
     """Whether a string table can take the strings of one more block."""
     used = np.int64((names[count - 1, 3] & MASK32) + (names[count - 1, 3] >> U32)) if count > 0 else 0
     return (
@@ -614,7 +614,7 @@ def field_number(buffer: Any, separators: Any, base: Any, field: Any) -> Any:
 
 
 @inlined
-def quick_row(buffer: Any, separators: Any, base: Any, columns: Any, parsed: Any, at: Any) -> bool:
+def quick_row(buffer: Any, separators: Any, base: Any, columns: Any, parsed: Any, at: Any) -> Any:
     """Parse a row in the plain shape (IPv4, all numbers there, OK) into parsed[at].
 
     False says that it has another shape, not that anything is wrong: the careful parser decides.
@@ -674,7 +674,7 @@ def quick_row(buffer: Any, separators: Any, base: Any, columns: Any, parsed: Any
 
 
 @inlined
-def field_span(buffer: Any, separators: Any, base: Any, field: Any, parsed: Any, at: Any, word: int) -> None:
+def field_span(buffer: Any, separators: Any, base: Any, field: Any, parsed: Any, at: Any, word: Any) -> None:
     """Note where a name stands; (0, 0) when the format lacks it or the field is a dash."""
     begin = U0
     end = U0
@@ -689,8 +689,8 @@ def field_span(buffer: Any, separators: Any, base: Any, field: Any, parsed: Any,
 
 
 @kernel
-def parse_block(buffer: Any, rows: int, columns: Any, field_count: int, scratch: Any) -> Any:
-    """Parse `rows` indexed rows into scratch.parsed; returns (parsed records, position behind the last row, header?)."""
+def parse_block(buffer: Any, rows: Any, columns: Any, field_count: Any, scratch: Any) -> Any:
+    """Parse `rows` indexed rows into scratch.parsed; returns (records, where it stopped, header?)."""
     separators = scratch.separators
     row_ends = scratch.row_ends
     parsed = scratch.parsed
@@ -721,7 +721,7 @@ def parse_block(buffer: Any, rows: int, columns: Any, field_count: int, scratch:
 
 @kernel
 def parse_lines(
-    buffer: Any, start: int, stop: int, columns: Any, field_count: int, tables: Any, facts: Any, scratch: Any
+    buffer: Any, start: Any, stop: Any, columns: Any, field_count: Any, tables: Any, facts: Any, scratch: Any
 ) -> Any:
     """Aggregate the complete lines of buffer[start:stop]; returns (where it stopped, a Stop value).
 

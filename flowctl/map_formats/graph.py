@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import networkx
 
 from analyzers.flows import protocol_name
@@ -19,11 +21,13 @@ def map_graph(observation: Observation) -> networkx.DiGraph:  # type: ignore[typ
             kind = "External" if isinstance(end, External) else end.kind
             graph.add_node(end_text(end), kind=kind, namespace=getattr(end, "namespace", ""), network=end.network)
         pair = end_text(edge.client), end_text(edge.server)
-        held = graph.edges[pair] if graph.has_edge(*pair) else {"ports": "", "records": 0, "bytes": 0, "qualified": 0}
+        held: dict[str, Any] = {"ports": "", "records": 0, "bytes": 0, "qualified": 0}
+        if graph.has_edge(*pair):
+            held.update(graph.edges[pair])
         port = port_text(protocol_name(edge.protocol), edge.port)
         graph.add_edge(
             *pair,
-            ports=", ".join(filter(None, (held["ports"], port))),
+            ports=f"{held['ports']}, {port}".removeprefix(", "),
             records=held["records"] + edge.records,
             bytes=held["bytes"] + edge.bytes + edge.reply_bytes,
             qualified=held["qualified"] + (place in qualified),

@@ -42,7 +42,8 @@ def run(observation: Observation, options: GenerateOptions) -> TargetResult:
         notes=tuple((note.kind, note.subject, note.detail) for note in made.notes),
         unseen=tuple(f"{w.namespace}/{w.name} ({w.kind})" for w in made.unseen),
         internet_facing=tuple(
-            f"{i.workload} {i.protocol} {i.port}: {i.sources} public sources -> {', '.join(i.blocks)} without private ranges"
+            f"{i.workload} {i.protocol} {i.port}: {i.sources} public sources -> "
+            f"{', '.join(i.blocks)} without private ranges"
             for i in made.internet_facing
         ),
         proof=proof,

@@ -62,13 +62,14 @@ def synthesize(
     inventory: Inventory,
     edges: Iterable[Edge],
     seen: frozenset[Identity],
-    options: SynthesisOptions = SynthesisOptions(),
+    options: SynthesisOptions | None = None,
 ) -> Synthesis:
     """Policies for the workloads of `inventory` that are in `seen` or at an end of `edges`.
 
     `edges` are taken for true: accepted, answered, of known direction. Never raises for odd values; what cannot be
     expressed is a note, and no rule is widened for it.
     """
+    options = options or SynthesisOptions()
     findings = Findings()
     ordered = sorted(set(edges), key=_edge_order)
     census = Census(inventory, ordered, seen, findings)

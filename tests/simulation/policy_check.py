@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import ipaddress
+import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -192,12 +193,17 @@ def allowed(world: World, client: End, server: End, *, generous: bool) -> Ports:
 def denied_edges(world: World) -> Iterable[str]:
     """True edges that the policies would break, between any of their pods."""
     for edge in sorted(world.truth.edges):
-        for client in world.ends(edge.client):
-            for server in world.ends(edge.server):
-                ports = allowed(world, client, server, generous=False)
-                if not any(p == edge.protocol and low <= edge.port <= high for p, low, high in ports):
-                    yield f"denied although needed: {edge} ({client} to {server})"
-                    break
+        broken = (
+            (client, server)
+            for client in world.ends(edge.client)
+            for server in world.ends(edge.server)
+            if not any(
+                protocol == edge.protocol and low <= edge.port <= high
+                for protocol, low, high in allowed(world, client, server, generous=False)
+            )
+        )
+        for client, server in itertools.islice(broken, 1):
+            yield f"denied although needed: {edge} (for example from {client} to {server})"
 
 
 def needless_pairs(world: World) -> Iterable[str]:

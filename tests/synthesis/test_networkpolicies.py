@@ -23,8 +23,8 @@ DNS_RULE = Rule(
 )
 
 
-def made(*edges: Edge, options: SynthesisOptions = SynthesisOptions(), **fields: object) -> Synthesis:
-    return synthesize(inventory(*SHOP, **fields), edges, frozenset(), options)
+def made(*edges: Edge, options: SynthesisOptions | None = None, **fields: object) -> Synthesis:
+    return synthesize(inventory(*SHOP, **fields), edges, frozenset(), options or SynthesisOptions())
 
 
 def policy(synthesis: Synthesis, name: str) -> Policy:

@@ -1,0 +1,44 @@
+# Everything lives in .venv, made from pyproject.toml; `make demo` and `make test` are all a new checkout needs.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin
+
+.PHONY: demo test lint types contracts unit samples clean
+
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(RUN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
+	touch $@
+
+demo: $(VENV)/.installed
+	$(RUN)/flowctl generate pcaps/shop-v2.log.gz pcaps/shop-v5.log.gz pcaps/shop.pcap \
+		--inventory pcaps/inventory.json --target kubernetes -o demo-out
+	$(RUN)/flowctl generate pcaps/aws/vpc-v5.log.gz --inventory pcaps/aws --target aws-sg -o demo-out/aws
+
+test: lint types contracts unit
+
+lint: $(VENV)/.installed
+	$(RUN)/ruff check .
+	$(RUN)/ruff format --check .
+
+types: $(VENV)/.installed
+	$(RUN)/mypy
+
+contracts: $(VENV)/.installed
+	$(RUN)/lint-imports
+
+unit: $(VENV)/.installed
+	$(RUN)/pytest -n 2 --dist loadfile
+
+samples: $(VENV)/.installed
+	$(RUN)/python pcaps/make.py
+
+$(VENV)/.bench: $(VENV)/.installed
+	$(RUN)/pip install --quiet --disable-pip-version-check -e '.[bench]'
+	touch $@
+
+bench: $(VENV)/.bench
+	$(RUN)/python -m tests.bench.run
+
+clean:
+	rm -rf $(VENV) demo-out bench-data
