@@ -13,7 +13,8 @@ $(VENV)/.installed: pyproject.toml
 demo: $(VENV)/.installed
 	$(RUN)/flowctl generate pcaps/shop-v2.log.gz pcaps/shop-v5.log.gz pcaps/shop.pcap \
 		--inventory pcaps/inventory.json --target kubernetes -o demo-out
-	$(RUN)/flowctl generate pcaps/aws/vpc-v5.log.gz --inventory pcaps/aws --target aws-sg -o demo-out/aws
+	$(RUN)/flowctl generate pcaps/aws/vpc-v5.log.gz --inventory pcaps/aws/describe-network-interfaces.json \
+		--inventory pcaps/aws/describe-instances.json --target aws-sg -o demo-out/aws
 
 test: lint types contracts unit
 

@@ -223,8 +223,11 @@ def print_generated(observation: Observation, results: Sequence[TargetResult], f
 
 def _print_list(out: Console, title: str, lines: Sequence[str]) -> None:
     if lines:
-        out.print()
-        out.print(table(title, ("",), [(line,) for line in lines]))
+        out.print(f"\n[bold]{title}[/]")
+        for line in lines[:ROWS]:
+            out.print(clean(line), soft_wrap=True)
+        if len(lines) > ROWS:
+            out.print(f"... and {len(lines) - ROWS} more")
 
 
 def _print_notes(out: Console, notes: Sequence[tuple[str, str, str]]) -> None:

@@ -7,11 +7,12 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import zstandard
 from isal import igzip_lib
 
+INFLATE_ERROR = cast(type[Exception], igzip_lib.IsalError)  # its type stub says that it is an instance
 GZIP_MAGIC = b"\x1f\x8b"
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 READ_BYTES = 512 * 1024
@@ -117,7 +118,7 @@ def _gunzip(stream: BinaryIO, head: bytes) -> Iterator[bytes]:
         while not member.eof:
             try:
                 piece = member.decompress(data if member.needs_input else b"", INFLATE_BYTES)
-            except igzip_lib.IsalError as problem:
+            except INFLATE_ERROR as problem:
                 raise StreamDamage(f"corrupt gzip data: {problem}", offset) from problem
             if piece:
                 yield piece
@@ -144,19 +145,27 @@ def _gunzip(stream: BinaryIO, head: bytes) -> Iterator[bytes]:
 
 def _unzstd(stream: BinaryIO, head: bytes) -> Iterator[bytes]:
     decompressor = zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW)
-    frame = decompressor.decompressobj(read_across_frames=True)
+    frame = decompressor.decompressobj()
+    begun = False  # whether the present frame holds any bytes yet
     offset = 0
     data = head
     while data:
         # zstd expands a block to at most 128 KiB, so small inputs keep the output small, whatever the ratio
-        for at in range(0, len(data), 4096):
+        pending = [data[at : at + 4096] for at in range(0, len(data), 4096)][::-1]
+        while pending:
+            part = pending.pop()
+            if frame.eof:
+                frame = decompressor.decompressobj()
             try:
-                piece = frame.decompress(data[at : at + 4096])
+                piece = frame.decompress(part)
             except zstandard.ZstdError as problem:
-                raise StreamDamage(f"corrupt zstd data: {problem}", offset + at) from problem
+                raise StreamDamage(f"corrupt zstd data: {problem}", offset) from problem
+            begun = not frame.eof
+            if frame.eof and frame.unused_data:
+                pending.append(frame.unused_data)
             for start in range(0, len(piece), READ_BYTES):
                 yield piece[start : start + READ_BYTES]
         offset += len(data)
         data = stream.read(READ_BYTES)
-    if not frame.eof and frame.unused_data == b"":
+    if begun:
         raise StreamDamage("zstd frame cut short", offset)

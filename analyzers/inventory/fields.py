@@ -10,6 +10,7 @@ import ipaddress
 import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from functools import lru_cache
 
 from analyzers.flows import address_halves
 from analyzers.inventory.model import InventoryNote
@@ -201,6 +202,7 @@ def parse_time(text: str) -> int | None:
         return None
 
 
+@lru_cache(maxsize=1 << 16)
 def parse_address(text: str) -> Address | None:
     """The halves of an IPv4 or IPv6 address; None when it is none. Zones (`fe80::1%eth0`) are not accepted."""
     try:

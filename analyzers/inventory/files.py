@@ -5,13 +5,13 @@ from __future__ import annotations
 import io
 import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, cast
 
 import zstandard
-from isal import igzip, isal_zlib
+from isal import isal_zlib
 
 from analyzers.inventory.fields import clean
 from analyzers.inventory.safe_yaml import MAX_BYTES
@@ -25,7 +25,8 @@ class InventoryError(ValueError):
 
 
 class _Stream(Protocol):
-    def read(self, size: int, /) -> bytes: ...
+    def read1(self, size: int, /) -> bytes:
+        """Some bytes, b"" at the end: what can be had without waiting for `size` of them, so that damage loses less."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -111,19 +112,68 @@ def read_file(path: Path) -> tuple[bytes, str]:
             magic = raw.read(4)
             raw.seek(0)
             if magic[:2] == b"\x1f\x8b":
-                return _bounded(igzip.open(raw, "rb"), "gzip")  # type: ignore[no-untyped-call]
+                return _bounded(_Frames(raw, _gzip_member, feed=16384, padding=b"\0"), "gzip")
             if magic == b"\x28\xb5\x2f\xfd":
-                reader = zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True)
-                return _bounded(reader, "zstd")
+                return _bounded(_Frames(raw, _zstd_frame, feed=1024), "zstd")
             return _bounded(raw, "file")
     except OSError as error:
         return b"", f"cannot be read: {error.strerror or error}"
 
 
+class _Decompressor(Protocol):
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
+    def decompress(self, data: bytes, /) -> bytes: ...
+
+
+def _gzip_member() -> _Decompressor:
+    return cast(_Decompressor, isal_zlib.decompressobj(wbits=31))
+
+
+def _zstd_frame() -> _Decompressor:
+    return cast(_Decompressor, zstandard.ZstdDecompressor().decompressobj())
+
+
+class _Frames:
+    """Members of a gzip file or frames of a zstd file, one after another; a cut one is told from the end of the file.
+
+    Feeds little at a time, for the library gives out all that the fed bytes stand for at once.
+    """
+
+    def __init__(
+        self, raw: _Stream, decompressor: Callable[[], _Decompressor], feed: int, padding: bytes = b""
+    ) -> None:
+        self._raw = raw
+        self._new = decompressor
+        self._feed = feed
+        self._padding = padding  # what may follow the last member
+        self._frame = decompressor()
+        self._ahead = b""
+        self._inside = False
+
+    def read1(self, size: int, /) -> bytes:
+        while packed := self._ahead or self._raw.read1(min(size, self._feed)):
+            self._ahead = b""
+            if not self._inside and not (packed := packed.lstrip(self._padding) if self._padding else packed):
+                continue
+            content = self._frame.decompress(packed)
+            self._inside = not self._frame.eof
+            if self._frame.eof:
+                self._ahead = self._frame.unused_data
+                self._frame = self._new()
+            if content:
+                return content
+        if self._inside:
+            raise EOFError("its last part is not complete")
+        return b""
+
+
 def _bounded(stream: _Stream, kind: str) -> tuple[bytes, str]:
     content = io.BytesIO()
     try:
-        while chunk := stream.read(_CHUNK):
+        while chunk := stream.read1(_CHUNK):
             content.write(chunk)
             if content.tell() > MAX_BYTES:
                 return b"", f"more than {MAX_BYTES} bytes; split it into several files"

@@ -66,6 +66,8 @@ def _documents(
     if name:
         return [(name, document(text, ""))]
     values, errors = recover_documents(content, notes.file)
+    if not values and not errors:
+        notes.add("", "no inventory: no document in it")
     found = []
     for one in values:
         where = f"document {one.number} (line {one.line})" if len(values) + len(errors) > 1 else ""
@@ -132,15 +134,18 @@ def _workloads(workloads: Iterable[Identity]) -> tuple[Identity, ...]:
 
 def _endpoints(endpoints: Iterable[Endpoint]) -> tuple[Endpoint, ...]:
     """Sorted, and each once: two tables may hold the same row."""
-    once: dict[Endpoint, str] = {}
-    for endpoint in endpoints:
-        bare = replace(endpoint, origin="")
-        once[bare] = min(endpoint.origin, once.get(bare, endpoint.origin))
-    return tuple(sorted((replace(e, origin=origin) for e, origin in once.items()), key=_rank))
+    once: list[Endpoint] = []
+    for endpoint in sorted(endpoints, key=_rank):
+        if not (once and once[-1].name == endpoint.name and replace(endpoint, origin=once[-1].origin) == once[-1]):
+            once.append(endpoint)
+    return tuple(once)
 
 
 def _rank(endpoint: Endpoint) -> tuple[object, ...]:
-    """A total order: `origin` settles what nothing else tells apart."""
+    """A total order in which equal endpoints stand together; `origin` settles what nothing else tells apart."""
     e = endpoint
+    w = e.workload
+    workload = (e.network, e.namespace, w.kind, w.namespace, w.name, w.network)
     ends = (e.since is not None, e.since or 0, e.until is None, e.until or 0)
-    return (e.network, e.namespace, e.workload, e.name, *ends, e.addresses, e.prefixes, e.labels, e.node, e.origin)
+    rest = (w.labels, e.prefixes, e.labels, e.node, e.host_network, e.security_groups)
+    return (*workload, e.name, *ends, e.addresses, rest, [(p.name, p.protocol, p.number) for p in e.ports], e.origin)

@@ -24,7 +24,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _numba, _arrays, _cgutils = cast(tuple[Any, Any, Any], (numba, arrayobj, cgutils))  # partly typed, partly not
 
-JIT = not numba.config.DISABLE_JIT
+JIT = not _numba.config.DISABLE_JIT
 
 
 def _writable(directory: Path) -> bool:
@@ -57,7 +57,7 @@ def _cache_directory() -> Path | None:
 
 CACHE_DIRECTORY = _cache_directory()
 if CACHE_DIRECTORY is not None:
-    numba.config.CACHE_DIR = str(CACHE_DIRECTORY)
+    _numba.config.CACHE_DIR = str(CACHE_DIRECTORY)
 
 
 def compiled_before() -> bool:

@@ -243,7 +243,7 @@ def rehash_addresses(rows: Any, count: Any, index: Any) -> None:
 
 
 NAME_WORDS = 4
-"""An interned string: its last 24 bytes as three words (what lies before it is zero), length32 << 32 | arena start32."""
+"""An interned string: its last 24 bytes as three words (zero before its start), length32 << 32 | arena start32."""
 
 
 @inlined

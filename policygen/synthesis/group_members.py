@@ -20,6 +20,8 @@ from analyzers.inventory import Endpoint, Identity, Interface, Inventory
 CLOUD_KINDS = frozenset({"Instance", "Interface"})
 """Kinds of workload whose endpoints are network interfaces of a VPC."""
 
+_Prefix = ipaddress.IPv4Network | ipaddress.IPv6Network
+
 NAME_LIMIT = 255  # EC2 API, CreateSecurityGroup.GroupName
 
 
@@ -64,9 +66,10 @@ class Roster:
     def carrying(self, network: str, address: str) -> Subject | None:
         """The subject whose interface holds `address` in the VPC; None when none does, or more than one."""
         holders = set(self._by_address.get((network, *address_halves(address)), ()))
-        if not holders:
-            parsed = ipaddress.ip_address(address)
-            holders = {s for prefix, s in self._prefixes.get(network, ()) if parsed in prefix}
+        parsed = ipaddress.ip_address(address)
+        for length in () if holders else self._prefix_lengths:
+            if length <= parsed.max_prefixlen:
+                holders |= self._prefixes.get((network, ipaddress.ip_network((parsed, length), strict=False)), set())
         return next(iter(holders)) if len(holders) == 1 else None
 
     @cached_property
@@ -77,9 +80,9 @@ class Roster:
     def _by_address(self) -> dict[tuple[str, int, int], set[Subject]]:
         found: dict[tuple[str, int, int], set[Subject]] = defaultdict(set)
         for interface in self.inventory.interfaces:
-            subject = self._by_member.get((interface.network, interface.id))
-            for address in interface.addresses if subject else ():
-                found[(interface.network, *address)].add(subject)  # type: ignore[arg-type]  # subject is one here
+            if (subject := self._by_member.get((interface.network, interface.id))) is not None:
+                for address in interface.addresses:
+                    found[(interface.network, *address)].add(subject)
         for endpoint in self.inventory.endpoints:
             subject = self._by_member.get((endpoint.network, endpoint.name))
             if subject is not None and endpoint.workload.kind in CLOUD_KINDS and endpoint.until is None:
@@ -88,13 +91,17 @@ class Roster:
         return found
 
     @cached_property
-    def _prefixes(self) -> dict[str, list[tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, Subject]]]:
-        found: dict[str, list[tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, Subject]]] = defaultdict(list)
+    def _prefixes(self) -> dict[tuple[str, _Prefix], set[Subject]]:
+        found: dict[tuple[str, _Prefix], set[Subject]] = defaultdict(set)
         for interface in self.inventory.interfaces:
-            subject = self._by_member.get((interface.network, interface.id))
-            for prefix in interface.prefixes if subject else ():
-                found[interface.network].append((ipaddress.ip_network(prefix, strict=False), subject))  # type: ignore[arg-type]
+            if (subject := self._by_member.get((interface.network, interface.id))) is not None:
+                for prefix in interface.prefixes:
+                    found[interface.network, ipaddress.ip_network(prefix, strict=False)].add(subject)
         return found
+
+    @cached_property
+    def _prefix_lengths(self) -> tuple[int, ...]:
+        return tuple(sorted({prefix.prefixlen for _, prefix in self._prefixes}))
 
 
 def enrol(inventory: Inventory) -> Roster:

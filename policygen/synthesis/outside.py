@@ -47,12 +47,11 @@ class OutsidePeers:
         """Who from outside may reach this port of `workload`. All of `edges` have an External client."""
         found = self._addresses(workload, "client", f"ingress {protocol} {port}", edges)
         public = {block: some for block, some in found.items() if not _external(some[0], "client").private}
-        if len(public) > self._limits.internet_sources:
-            opened = [self._everywhere(version) for version in (4, 6) if any(_version(b) == version for b in public)]
-            inside = {b: some for b, some in public.items() if any(contains(w, CidrPeer(b)) for w in opened)}
-            if len(inside) > self._limits.internet_sources:
-                yield from self._open(workload, protocol, port, inside)
-                found = {b: some for b, some in found.items() if b not in inside}
+        internet = {v: self._everywhere(v) for v in (4, 6)}
+        covered = {b: some for b, some in public.items() if contains(internet[_version(b)], CidrPeer(b))}
+        if len(covered) > self._limits.internet_sources:
+            yield from self._open(workload, protocol, port, covered)
+            found = {b: some for b, some in found.items() if b not in covered}
         yield from self._exact(workload, "client", protocol, port, found)
 
     def servers(self, workload: Identity, protocol: str, port: int, edges: Sequence[Edge]) -> Iterator[Permission]:

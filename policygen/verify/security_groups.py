@@ -53,12 +53,15 @@ class GroupMembership:
             for member in policy.members:
                 self._listed[policy.namespace, member].append(policy)
         self._interfaces: dict[tuple[str, int, int], list[str]] = defaultdict(list)  # ids, or instances' names
-        self._prefixes: dict[str, list[tuple[str, str]]] = defaultdict(list)
+        self._prefixes: dict[tuple[str, str], set[str]] = defaultdict(set)  # (VPC, prefix) -> ids
+        self._lengths: set[int] = set()
         for interface in inventory.interfaces:
             for address in interface.addresses:
                 self._interfaces[(interface.network, *address)].append(interface.id)
             for prefix in interface.prefixes:
-                self._prefixes[interface.network].append((prefix, interface.id))
+                block = ipaddress.ip_network(prefix, strict=False)
+                self._prefixes[interface.network, str(block)].add(interface.id)
+                self._lengths.add(block.prefixlen)
         for endpoint in inventory.endpoints:
             for address in (
                 endpoint.addresses if endpoint.workload.kind in _CLOUD_KINDS and endpoint.until is None else ()
@@ -101,7 +104,11 @@ class GroupMembership:
         network, found = end.endpoint.network, set()
         for address in end.addresses:
             found |= set(self._interfaces.get((network, *address), ()))
-            found |= {i for prefix, i in self._prefixes.get(network, ()) if _in_cidr(prefix, address)}
+            parsed = address_object(*address)
+            for length in self._lengths:
+                if length <= parsed.max_prefixlen:
+                    block = ipaddress.ip_network((parsed, length), strict=False)
+                    found |= self._prefixes.get((network, str(block)), set())
         return found
 
     def is_resolver(self, address: tuple[int, int], networks: set[str]) -> bool:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from itertools import permutations
 from pathlib import Path
 
 from analyzers.servicemap import External
-from policygen.model import CidrPeer, GroupPeer, PortRange
+from policygen.model import CidrPeer, GroupPeer, PolicySet, PortRange
 from policygen.synthesis.security_groups import GroupOptions, GroupSynthesis, OpenPort, synthesize_groups
 from policygen.targets.platforms import aws_sg
 
@@ -67,6 +68,17 @@ def test_any_order_gives_the_same_bytes() -> None:
                 inventory(*instances), (*edges, *EDGES[: -len(edges)], *edges), sorted(SEEN, reverse=True)
             )
             assert aws_sg.render(again.policies) == expected
+
+
+def test_the_order_of_policies_and_rules_leaves_no_trace() -> None:
+    policies = synthesis().policies
+    turned = PolicySet(
+        tuple(
+            replace(p, ingress=(p.ingress or ())[::-1], egress=(p.egress or ())[::-1], members=p.members[::-1])
+            for p in policies.policies[::-1]
+        )
+    )
+    assert list(aws_sg.render(turned).items()) == list(aws_sg.render(policies).items())
 
 
 def test_what_is_written_is_read_back_as_itself(tmp_path: Path) -> None:

@@ -82,6 +82,7 @@ def one(inventory: Inventory, address: str, first: int, last: int, network: str 
 
 
 def test_an_address_that_lives_on_elsewhere() -> None:
+    assert (LAG, RECORD_SPAN) == (60, 600)
     reused = Inventory((endpoint("job-1", "10.1.0.5", 1000, 2000), endpoint("job-2", "10.1.0.5", 2010, 3000)))
     assert one(reused, "10.1.0.5", 1100, 1200) == "job-1"
     assert one(reused, "10.1.0.5", 1990, 2010) == "job-1"  # [1990, 2010): the next begins at 2010
@@ -122,7 +123,7 @@ def test_open_ends_hold_for_any_time() -> None:
         assert one(always, "10.1.0.5", first, last) == "a"
 
 
-TIMES = st.one_of(st.none(), st.integers(0, 3000))
+TIMES = st.one_of(st.none(), st.integers(1, 3000))
 HOLDINGS = st.lists(st.tuples(TIMES, TIMES, st.integers(0, 2)), max_size=6)
 
 
@@ -160,7 +161,7 @@ def twin(held: list[Endpoint], first: int, last: int) -> str:
     return "ambiguous" if empty > RECORD_SPAN else owners.pop()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(holdings=HOLDINGS, rows=st.lists(st.tuples(st.integers(1, 4500), st.integers(-5, 1500)), min_size=1, max_size=8))
 def test_the_join_agrees_with_its_slow_twin(
     holdings: list[tuple[int | None, int | None, int]], rows: list[tuple[int, int]]
@@ -176,11 +177,14 @@ def test_the_join_agrees_with_its_slow_twin(
     assert [workloads.get(name, name) for name in found] == expected
 
 
-@settings(max_examples=200, deadline=None)
-@given(holdings=HOLDINGS)
+SHORT = st.one_of(st.none(), st.integers(1, 500))
+
+
+@settings(max_examples=150, deadline=None)
+@given(holdings=st.lists(st.tuples(SHORT, SHORT, st.integers(0, 2)), max_size=6))
 def test_cuts_are_where_the_twin_changes(holdings: list[tuple[int | None, int | None, int]]) -> None:
     held = [endpoint(f"p{i}", "10.1.0.5", s, u, "vpc", f"w{owner}") for i, (s, u, owner) in enumerate(holdings)]
-    expected = [t for t in range(2, 3200) if holder_at(held, t) != holder_at(held, t - 1)]
+    expected = [t for t in range(2, 600) if holder_at(held, t) != holder_at(held, t - 1)]
     found = cuts(Inventory(tuple(held)))
     key = ("vpc", *address_halves("10.1.0.5"))
     assert set(found) <= {key}

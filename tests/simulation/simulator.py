@@ -52,7 +52,7 @@ class Truth:
 
     edges: frozenset[TrueEdge]
     workloads: dict[str, Workload]
-    appearing: frozenset[str]  # keys of the workloads that appear in any flow, rejected ones included
+    appearing: frozenset[str]  # keys of workloads in flows (rejected too) whose both ends the inventory can name
     idle: frozenset[str]  # keys of those that appear in none
     internet_facing: frozenset[tuple[str, int]]  # workload key, port
     dns: str  # the key of the cluster's DNS
@@ -149,7 +149,7 @@ def _key(edge: TrueEdge) -> tuple[str, str, int]:
 
 
 def _nameable(cluster: Cluster, records: list[flow_logs.Record]) -> tuple[set[tuple[str, str, int]], set[str]]:
-    """(client, server, port) with an accepted row, and all ends of any row, as far as the inventory can name them.
+    """(client, server, port) with an accepted row, and the ends of all rows, as far as the inventory can name both.
 
     What was only done by pods that are in no inventory any more is no edge: no reader of these files could know it.
     """
@@ -178,7 +178,8 @@ def _nameable(cluster: Cluster, records: list[flow_logs.Record]) -> tuple[set[tu
         if wire is None:
             continue
         clients, servers = names(wire.source, record), names(wire.destination, record)
-        ends |= clients | servers
+        if clients and servers:
+            ends |= clients | servers
         if record.action == "ACCEPT":
             port = targets.get((wire.destination, wire.destination_port), wire.destination_port)
             found |= {(client, server, port) for client in clients for server in servers}

@@ -53,7 +53,7 @@ def refusal(*policies: Policy) -> str:
 
 def test_the_target_is_found_by_name() -> None:
     assert "kubernetes" in names()
-    with pytest.raises(ValueError, match="'openshift' is no target; there are .*kubernetes"):
+    with pytest.raises(ValueError, match=r"'openshift' is no target; there are .*kubernetes"):
         target("openshift")
 
 
@@ -113,7 +113,18 @@ def test_evidence_stands_above_its_rule() -> None:
 
 @pytest.mark.parametrize(
     "evil",
-    ["a\nspec: {}", "a\r- from: []", "\x1b[2J", "\u2028x: y", "\u0085x", "\u202eright", "\x00", "x" * 5000, "\ud800"],
+    [
+        "a\nspec: {}",
+        "a\r- from: []",
+        "\x1b[2J",
+        "\u2028x: y",
+        "\u0085x",
+        "\u202eright",
+        "\x00",
+        "x" * 5000,
+        "many words " * 40,
+        "\ud800",
+    ],
 )
 def test_evidence_and_annotations_cannot_leave_their_line(evil: str) -> None:
     plain, hostile = (

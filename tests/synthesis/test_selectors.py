@@ -159,7 +159,7 @@ def rows(population: Inventory, of: Identity | None = None) -> list[tuple[Identi
     return [row for row in found if of is None or row[0] == of]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(populations())
 def test_choices_hold_what_they_say(population: Inventory) -> None:
     chooser = SelectorChooser(population)
@@ -179,7 +179,7 @@ def test_choices_hold_what_they_say(population: Inventory) -> None:
         assert choice.usable or not choice.exact
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(populations())
 def test_no_smaller_and_no_better_set_of_labels_exists(population: Inventory) -> None:
     """Against every subset: where equalities of stable labels are exact, the choice is the first of the fewest."""

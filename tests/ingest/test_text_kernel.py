@@ -1,0 +1,240 @@
+"""The kernel against its slow twin: the same sums and the same reasons, whatever the text."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import zstandard
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from analyzers.flows import FlowTable, IngestReport, address_text
+from analyzers.ingest.aggregate import IngestOptions, aggregate
+from analyzers.ports import EPHEMERAL_START, SERVICE_PORTS
+from tests.ingest import text_twin
+
+SERVICES = {p for p in SERVICE_PORTS if p < EPHEMERAL_START}
+V5 = [
+    "version",
+    "vpc-id",
+    "interface-id",
+    "srcaddr",
+    "dstaddr",
+    "pkt-srcaddr",
+    "pkt-dstaddr",
+    "srcport",
+    "dstport",
+    "protocol",
+    "tcp-flags",
+    "packets",
+    "bytes",
+    "start",
+    "end",
+    "action",
+    "log-status",
+    "flow-direction",
+    "brand-new-column",
+]
+
+
+def read(path: Path | list[Path], **options: object) -> tuple[FlowTable, IngestReport]:
+    paths = path if isinstance(path, list) else [path]
+    return aggregate([str(p) for p in paths], IngestOptions(**options))  # type: ignore[arg-type]
+
+
+def settled(flows: FlowTable) -> dict[tuple[object, ...], text_twin.Sums]:
+    """Rows whose direction the record itself settled, as the twin keeps them."""
+    found: dict[tuple[object, ...], text_twin.Sums] = {}
+    for i in range(len(flows)):
+        key = (
+            flows.networks[flows["network"][i]],
+            address_text(flows["client_hi"][i], flows["client_lo"][i]),
+            address_text(flows["server_hi"][i], flows["server_lo"][i]),
+            int(flows["port"][i]), int(flows["protocol"][i]), int(flows["verdict"][i]),
+            flows.observers[flows["observer"][i]],
+        )  # fmt: skip
+        sums = text_twin.Sums(
+            *(int(flows[c][i]) for c in ("records", "packets", "bytes", "reply_packets", "reply_bytes")),
+            int(flows["first"][i]), int(flows["last"][i]),
+        )  # fmt: skip
+        assert key not in found
+        found[key] = sums
+    return found
+
+
+def reasons(report: IngestReport) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for skip in (*report.skips, *report.coverage):
+        reason = skip.reason.split(":")[0] if skip.reason.startswith(("NODATA", "SKIPDATA")) else skip.reason
+        found[reason] = found.get(reason, 0) + skip.count
+    return found
+
+
+good_address = st.one_of(
+    st.ip_addresses(v=4).map(str),
+    st.ip_addresses(v=6).map(str),
+    st.sampled_from(["10.0.0.1", "10.0.0.2", "::ffff:1.2.3.4"]),
+)
+bad = st.sampled_from(
+    ["-", "", "x", "256.1.1.1", "1.2.3", "1.2.3.4.5", "01.2.3.4", "99999", "-1", "1e3", "1:2:3", "::1::", "9" * 20]
+)
+port = st.one_of(st.sampled_from([443, 53, 8080, 40000, 50051, 65535]), st.integers(0, 65535)).map(str)
+counter = st.one_of(st.integers(0, 10**6), st.integers(0, 2**63 + 5)).map(str)
+time = st.one_of(st.integers(1_700_000_000, 1_700_009_999), st.just(1_700_000_000_123), st.just(2**62)).map(str)
+
+
+def mostly(good: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    return st.integers(0, 19).flatmap(lambda roll: bad if roll == 0 else good)
+
+
+COLUMNS: dict[str, st.SearchStrategy[str]] = {
+    "version": st.just("2"),
+    "account-id": st.just("123456789012"),
+    "interface-id": st.sampled_from(["eni-0123456789abcdef0", "eni-1", "-", "eni-" + "a" * 40, "eni-" + "b" * 40]),
+    "vpc-id": st.sampled_from(["vpc-1", "vpc-0123456789abcdef0", "-"]),
+    "srcaddr": mostly(good_address), "dstaddr": mostly(good_address),
+    "pkt-srcaddr": mostly(good_address), "pkt-dstaddr": mostly(good_address),
+    "srcport": mostly(port), "dstport": mostly(port),
+    "protocol": st.sampled_from(["6", "17", "1", "132", "256", "-"]),
+    "tcp-flags": st.sampled_from(["-", "0", "2", "3", "18", "19", "4", "300"]),
+    "packets": mostly(counter), "bytes": mostly(counter), "start": mostly(time), "end": mostly(time),
+    "action": st.sampled_from(["ACCEPT", "ACCEPT", "REJECT", "-", "DROP"]),
+    "log-status": st.sampled_from(["OK", "OK", "OK", "NODATA", "SKIPDATA", "NONE"]),
+    "flow-direction": st.sampled_from(["ingress", "egress", "-"]),
+    "brand-new-column": st.text("xyz", min_size=1, max_size=9),
+}  # fmt: skip
+
+
+def lines(fields: list[str]) -> st.SearchStrategy[str]:
+    row = st.tuples(*(COLUMNS[f] for f in fields)).map(list)
+    separator = st.sampled_from([" ", " ", " ", "  "])
+    ending = st.sampled_from(["\n", "\n", "\r\n", "\n\n"])
+    line = st.tuples(row, separator, ending).map(lambda t: t[1].join(t[0]) + t[2])
+    return st.lists(line, min_size=1, max_size=40).map("".join)
+
+
+@pytest.mark.parametrize("fields", [text_twin.DEFAULT, V5], ids=["v2", "v5"])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_any_text_gives_the_sums_and_reasons_of_the_twin(
+    tmp_path: Path, fields: list[str], data: st.DataObject
+) -> None:
+    text = data.draw(lines(fields))
+    header = "" if fields is text_twin.DEFAULT else " ".join(fields) + "\n"
+    path = tmp_path / "log"
+    path.write_bytes((header + text).encode())
+    flows, report = read(path, format="aws-vpc", threads=1)
+    twin = text_twin.read(text, SERVICES, fields)
+    assert reasons(report) == dict(twin.skips)
+    assert report.records == sum(s.records for s in twin.services.values()) + twin.unsettled
+    own = settled(flows.take((flows["direction"] == 1) | (flows["evidence"] & 8 != 0)))
+    assert {k: v for k, v in own.items() if k in twin.services} == dict(twin.services)
+
+
+def generated(rows: int, seed: int = 5) -> str:
+    chance = random.Random(seed)
+    out = []
+    for i in range(rows):
+        client, server = f"10.{chance.randrange(3)}.0.{chance.randrange(1, 99)}", f"10.9.0.{chance.randrange(1, 30)}"
+        port, ephemeral = chance.choice([443, 53, 5432, 8080]), chance.randrange(32768, 61000)
+        ends = (client, server, ephemeral, port) if chance.random() < 0.5 else (server, client, port, ephemeral)
+        out.append(
+            "2 123456789012 eni-{:017x} {} {} {} {} 6 {} {} {} {} {} OK\n".format(
+                chance.randrange(60), *ends, chance.randrange(9), chance.randrange(10**6),
+                1_700_000_000 + i, 1_700_000_060 + i, chance.choice(["ACCEPT", "REJECT"]),
+            )
+        )  # fmt: skip
+    return "".join(out)
+
+
+@pytest.mark.parametrize("how", ["plain", "gz", "members", "zst", "two-threads", "many-files"])
+def test_however_the_bytes_arrive_the_sums_are_the_same(
+    tmp_path: Path, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = generated(20_000).encode()
+    twin = text_twin.read(text.decode(), SERVICES)
+    middle = text.index(b"\n", len(text) // 2) + 1
+    paths = [tmp_path / "log"]
+    if how == "gz":
+        paths[0].write_bytes(gzip.compress(text))
+    elif how == "members":
+        paths[0].write_bytes(gzip.compress(text[: middle + 7]) + gzip.compress(text[middle + 7 :]) + b"\0" * 512)
+    elif how == "zst":
+        paths[0].write_bytes(zstandard.compress(text))
+    elif how == "many-files":
+        paths.append(tmp_path / "more")
+        paths[0].write_bytes(text[:middle])
+        paths[1].write_bytes(gzip.compress(text[middle:]))
+    else:
+        paths[0].write_bytes(text)
+    if how == "two-threads":
+        monkeypatch.setattr("analyzers.ingest.reading.RANGE_BYTES", 100_000)
+    flows, report = read(paths, threads=2)
+    assert report.skips == ()
+    assert settled(flows) == dict(twin.services)
+
+
+def test_damage_keeps_what_came_before_and_says_where(tmp_path: Path) -> None:
+    text = generated(30_000).encode()
+    packed = gzip.compress(text)
+    (tmp_path / "cut.gz").write_bytes(packed[: len(packed) // 2])
+    _, report = read(tmp_path / "cut.gz")
+    assert 1000 < report.records < 30_000
+    assert any(s.reason == "gzip member cut short" and s.samples[0].startswith("offset ") for s in report.skips)
+
+
+def test_a_header_without_addresses_is_refused_and_the_rest_is_read(tmp_path: Path) -> None:
+    (tmp_path / "bad.log").write_text("version srcaddr srcport dstport protocol\n2 10.0.0.1 1 2 6\n")
+    (tmp_path / "good.log").write_text(generated(10))
+    (tmp_path / "README").write_text("This is no flow log at all, nor will it ever be one.\n")
+    flows, report = read(tmp_path)
+    assert report.records == 10 and len(flows)
+    assert {s.reason.split(":")[0] for s in report.skips} == {
+        "the header lacks dstaddr (or pkt-dstaddr)",
+        "no flow log and no capture",
+    }
+
+
+def test_lines_below_another_header_are_read_by_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("analyzers.ingest.reading.RANGE_BYTES", 2000)
+    second = "dstport srcport dstaddr srcaddr protocol interface-id start end packets bytes\n"
+    second += "443 40000 10.0.0.2 10.0.0.1 6 eni-9 1700000000 1700000001 5 500\n" * 100
+    (tmp_path / "log").write_text(generated(100) + second)
+    flows, report = read(tmp_path / "log", threads=2)
+    assert report.records == 200 and not report.skips
+    mine = flows.take(flows["bytes"] == 50_000)
+    assert (
+        len(mine) == 1
+        and mine["port"][0] == 443
+        and address_text(mine["client_hi"][0], mine["client_lo"][0]) == "10.0.0.1"
+    )
+
+
+def test_a_line_that_never_ends_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "log").write_text(generated(5) + "2 " + "x" * 3_000_000 + "\n" + generated(5))
+    _, report = read(tmp_path / "log")
+    assert report.records >= 9
+    assert any(s.reason == "a line longer than any record" for s in report.skips)
+
+
+@pytest.mark.slow
+def test_the_same_answers_without_the_jit(tmp_path: Path) -> None:
+    (tmp_path / "log").write_text(generated(60) + "bogus\n2 1 eni-1 - - - - - - - 1 2 - NODATA\n")
+    script = (
+        "import sys; from analyzers.ingest.aggregate import aggregate; f, r = aggregate([sys.argv[1]]); "
+        "print(sorted(zip(*(c.tolist() for c in f.columns.values()))), r.records, r.skips, r.coverage)"
+    )
+    outputs = []
+    for disabled in ("0", "1"):
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", script, str(tmp_path / "log")],
+            capture_output=True, text=True, check=True, env={**os.environ, "NUMBA_DISABLE_JIT": disabled},
+        )  # fmt: skip
+        outputs.append(done.stdout)
+    assert outputs[0] == outputs[1]
