@@ -29,7 +29,7 @@ contracts: $(VENV)/.installed
 	$(RUN)/lint-imports
 
 unit: $(VENV)/.installed
-	$(RUN)/pytest -n 2 --dist loadfile
+	$(RUN)/pytest -n 2 --dist loadfile --durations=12
 
 samples: $(VENV)/.installed
 	$(RUN)/python pcaps/make.py

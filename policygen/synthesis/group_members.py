@@ -63,6 +63,18 @@ class Roster:
             found[endpoint.workload].append(endpoint)
         return {workload: tuple(endpoints) for workload, endpoints in found.items()}
 
+    def addresses(self, workload: Identity, *, past: bool, network: str | None = None) -> set[str]:
+        """The addresses of a workload's living endpoints, as text; with `past`, of those that ended too."""
+        held = self._addresses.get(workload, ())
+        return {text for where, text, living in held if (living or past) and network in (None, where)}
+
+    @cached_property
+    def _addresses(self) -> dict[Identity, tuple[tuple[str, str, bool], ...]]:
+        return {
+            workload: tuple((e.network, address_text(*a), e.until is None) for e in endpoints for a in e.addresses)
+            for workload, endpoints in self.endpoints_of.items()
+        }
+
     def carrying(self, network: str, address: str) -> Subject | None:
         """The subject whose interface holds `address` in the VPC; None when none does, or more than one."""
         holders = set(self._by_address.get((network, *address_halves(address)), ()))
@@ -203,8 +215,3 @@ def _with_digest(name: str, workload: Identity) -> str:
 def _sanitised(text: str) -> str:
     """`text` in a part of the charset of group names that needs no quoting anywhere."""
     return sub(r"-{2,}", "-", sub(r"[^A-Za-z0-9._/:@+=-]+", "-", text)).strip("-")
-
-
-def addresses_of(endpoints: Iterable[Endpoint], past: bool) -> set[str]:
-    """The addresses of the living endpoints, as text; with `past`, of those that ended too."""
-    return {address_text(*a) for e in endpoints if past or e.until is None for a in e.addresses}

@@ -10,7 +10,7 @@ from typing import Literal
 from analyzers.inventory import Identity
 from analyzers.servicemap import Edge, External
 from policygen.model import CidrPeer, GroupPeer, Peer
-from policygen.synthesis.group_members import CLOUD_KINDS, Roster, Subject, addresses_of
+from policygen.synthesis.group_members import CLOUD_KINDS, Roster, Subject
 from policygen.synthesis.unfiltered import unfiltered_service
 
 Side = Literal["client", "server"]
@@ -54,7 +54,7 @@ class PeerFinder:
         """The subjects that filter a workload's traffic, whatever it was seen to do."""
         if workload.kind in CLOUD_KINDS:
             return set(self.roster.of_workload.get(workload, ()))
-        addresses = addresses_of(self.roster.endpoints_of.get(workload, ()), past=False)
+        addresses = self.roster.addresses(workload, past=False)
         held = {self.roster.carrying(n, a) for n in self._networks(workload, ()) for a in addresses}
         return {subject for subject in held if subject is not None}
 
@@ -80,9 +80,7 @@ class PeerFinder:
         addresses = self._addresses(edge, side, end)
         notes: list[tuple[str, str]] = []
         if side == "client" and any(_is_public_ipv4(a) for a in _listed(edge, "server")):
-            translated = {
-                a for a in addresses_of(self.roster.endpoints_of.get(end, ()), past=True) if _is_public_ipv4(a)
-            }
+            translated = {a for a in self.roster.addresses(end, past=True) if _is_public_ipv4(a)}
             if not translated:
                 detail = f"{end} meets it there; a NAT gateway's address has to be allowed where there is one"
                 notes.append(("met at its public address", detail))
@@ -107,14 +105,13 @@ class PeerFinder:
             return None
         if end.kind not in CLOUD_KINDS:
             return self.roster.carrying(network, address) if network in self._networks(end, edge.networks) else None
-        endpoints = [e for e in self.roster.endpoints_of.get(end, ()) if e.network == network]
         own = [s for s in self.roster.of_workload.get(end, ()) if s.network == network]
-        return own[0] if own and address in addresses_of(endpoints, past=True) else None
+        return own[0] if own and address in self.roster.addresses(end, past=True, network=network) else None
 
     def _addresses(self, edge: Edge, side: Side, end: Identity) -> set[str]:
         """The addresses at which the end was met. A list that may be cut short is filled up with others of its kind."""
         listed = _listed(edge, side)
-        known = addresses_of(self.roster.endpoints_of.get(end, ()), past=True)
+        known = self.roster.addresses(end, past=True)
         if not listed:
             return {address for address in known if not _is_public_ipv4(address)} or known
         kinds = {_kind(address) for address in listed}
@@ -125,7 +122,7 @@ class PeerFinder:
         if end.kind not in CLOUD_KINDS:
             return set()
         kinds = {_kind(address) for address in exact}
-        return {a for a in addresses_of(self.roster.endpoints_of.get(end, ()), past=False) if _kind(a) in kinds}
+        return {a for a in self.roster.addresses(end, past=False) if _kind(a) in kinds}
 
     def _why_exact(self, end: Identity, network: str, exact: Iterable[str]) -> tuple[str, str]:
         if any(_is_public_ipv4(address) for address in exact):

@@ -10,6 +10,7 @@ interface holds. A member met at a public IPv4 address is matched by CIDRs alone
 from __future__ import annotations
 
 import ipaddress
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Sequence
 from functools import lru_cache
@@ -29,7 +30,7 @@ _ICMP = (1, 58)
 
 # Amazon DNS, instance and task metadata, pod identity, time, licence activation (Amazon VPC user guide)
 _NEVER_FILTERED = frozenset(
-    ipaddress.ip_address(address)
+    address_halves(address)
     for address in (
         *(f"169.254.169.{last}" for last in (123, 250, 251, 253, 254)),
         "169.254.170.2",
@@ -119,12 +120,13 @@ class GroupMembership:
 def evaluate_groups(membership: GroupMembership, flow: Flow) -> Verdict:
     """Whether the groups let `flow` pass."""
     # 1. Some services of the platform are never filtered.
-    if line := _never_filtered(membership, flow):
-        return Verdict(True, (line,), always=True)
     # 2. What an instance sends to itself never passes an interface.
-    public = flow.destination.address is not None and _is_public_ipv4(flow.destination.address)
-    if flow.source.endpoint is not None and flow.source.endpoint == flow.destination.endpoint and not public:
-        return Verdict(True, ("an instance reaches itself without passing an interface",), always=True)
+    if line := _always_allowed(membership, flow):
+        return Verdict(True, (line,), always=True)
+    return _decide(membership, flow)
+
+
+def _decide(membership: GroupMembership, flow: Flow) -> Verdict:
     # 3. An end that carries groups is limited to the union of their rules, of its own direction.
     # 4. The connection passes when egress at its source and ingress at its destination both allow it.
     egress = _judge("egress", membership, flow)
@@ -143,17 +145,19 @@ def replay_groups(
         for direction in _DIRECTIONS
         for index in range(len(_rules(policy, direction)))
     }
+    classes = _EndClasses(policies, membership)
     verdicts: dict[tuple[object, ...], Verdict] = {}
     refused: list[Denial] = []
     records = always = unrestricted = 0
     for flow in flows:
-        source, destination = flow.source, flow.destination
-        places = (id(source.endpoint), source.address, id(destination.endpoint), destination.address)
-        key = (*places, flow.protocol, flow.port)
+        asked = Flow(flow.source, flow.destination, flow.protocol, flow.port)
+        line = _always_allowed(membership, asked)
+        ends = () if line else (classes.of(flow.source), classes.of(flow.destination))
+        key = (line, ends, flow.protocol, flow.port)
         verdict = verdicts.get(key)
         if verdict is None:
-            asked = Flow(source, destination, flow.protocol, flow.port)
-            verdict = verdicts[key] = evaluate_groups(membership, asked)
+            verdict = Verdict(True, (line,), always=True) if line else _decide(membership, asked)
+            verdicts[key] = verdict
         records += flow.records
         if not verdict.allowed:
             refused.append(Denial(flow, verdict))
@@ -171,6 +175,43 @@ def replay_groups(
         always_allowed=always,
         unrestricted=unrestricted,
     )
+
+
+class _EndClasses:
+    """Numbers ends so that those of one number are one to every rule: a million flows cost a few thousand decisions."""
+
+    def __init__(self, policies: PolicySet, membership: GroupMembership) -> None:
+        self._membership = membership
+        self._numbers: dict[tuple[object, ...], int] = {}
+        self._known: dict[tuple[int, tuple[int, int] | None], tuple[Endpoint | None, int]] = {}
+        cuts: dict[int, set[int]] = {4: set(), 6: set()}
+        for policy in policies.policies:
+            for rule in (*(policy.ingress or ()), *(policy.egress or ())):
+                for peer in rule.peers or ():
+                    for cidr in (peer.cidr, *peer.excepts) if isinstance(peer, CidrPeer) else ():
+                        version, first, last = cidr_range(cidr)
+                        cuts[version] |= {first, last + 1}
+        self._cuts = {version: sorted(found) for version, found in cuts.items()}
+
+    def of(self, end: FlowEnd) -> int:
+        """The number of this end's class."""
+        place = (id(end.endpoint), end.address)
+        known = self._known.get(place)
+        if known is None:
+            number = self._numbers.setdefault(self._features(end), len(self._numbers))
+            known = self._known[place] = (end.endpoint, number)
+        return known[1]
+
+    def _features(self, end: FlowEnd) -> tuple[object, ...]:
+        """Everything about an end that a rule can look at; of addresses, between which borders of CIDRs they lie."""
+        cells = set()
+        for address in end.addresses:
+            parsed = address_object(*address)
+            cells.add((parsed.version, bisect_right(self._cuts[parsed.version], int(parsed))))
+        groups = tuple(_name(group) for group in self._membership.groups_of(end))
+        public = end.address is not None and _is_public_ipv4(end.address)
+        place = None if end.endpoint is None else (end.endpoint.network, end.endpoint.security_groups)
+        return groups, place, public, frozenset(cells)
 
 
 _DIRECTIONS: tuple[Direction, ...] = ("egress", "ingress")
@@ -226,21 +267,24 @@ def _port_matches(allowed: PortRange, protocol: int, port: int) -> bool:
     return allowed.port <= port <= (allowed.port if allowed.end is None else allowed.end)
 
 
-def _never_filtered(membership: GroupMembership, flow: Flow) -> str | None:
-    address = flow.destination.address
-    if address is None:
-        return None
-    parsed = address_object(*address)
-    if parsed in _NEVER_FILTERED:
-        return f"{parsed} is a service of the platform, which groups never filter"
-    own_side = flow.source.endpoint is not None and flow.destination.endpoint is None
-    if own_side and flow.source.endpoint is not None:
-        if flow.port == 53 and membership.is_resolver(address, {flow.source.endpoint.network}):
-            return f"{parsed} is the VPC's DNS resolver, which groups never filter"
-        nearby = parsed.is_link_local or parsed.is_multicast or str(parsed) == "255.255.255.255"
-        if flow.protocol == 17 and flow.port in (67, 547) and nearby:
+def _always_allowed(membership: GroupMembership, flow: Flow) -> str | None:
+    """Why no group can stop this flow; None when one can."""
+    source, destination, address = flow.source.endpoint, flow.destination.endpoint, flow.destination.address
+    if address in _NEVER_FILTERED:
+        return "a service of the platform, which groups never filter"
+    if source is not None and destination is None and address is not None:
+        if flow.port == 53 and membership.is_resolver(address, {source.network}):
+            return "the VPC's DNS resolver, which groups never filter"
+        if flow.protocol == 17 and flow.port in (67, 547) and _is_nearby(address):
             return "DHCP is never filtered by groups"
+    if source is not None and source == destination and not (address is not None and _is_public_ipv4(address)):
+        return "an instance reaches itself without passing an interface"
     return None
+
+
+def _is_nearby(address: tuple[int, int]) -> bool:
+    parsed = address_object(*address)
+    return parsed.is_link_local or parsed.is_multicast or str(parsed) == "255.255.255.255"
 
 
 def _resolvers(vpc_cidrs: Sequence[tuple[str, str]]) -> frozenset[tuple[str, int, int]]:

@@ -150,7 +150,10 @@ def test_replay_says_what_one_by_one_says(world: World) -> None:
     report = replay_groups(policies, world.inventory, replayed)
     verdicts = [evaluate_groups(membership, flow) for flow in flows]
     assert report.flows == len(flows)
-    assert len(report.denied) == sum(not verdict.allowed for verdict in verdicts)
+    refused = [(f, v) for f, v in zip(flows, verdicts, strict=True) if not v.allowed]
+    told = [(Flow(d.flow.source, d.flow.destination, d.flow.protocol, d.flow.port), d.verdict) for d in report.denied]
+    assert sorted(map(repr, told)) == sorted(map(repr, refused))
+    assert report.always_allowed == sum(verdict.always for verdict in verdicts)
     assert {hit.rule: hit.flows for hit in report.hits if hit.flows} == {
         rule: sum(rule in v.rules for v in verdicts if v.allowed) for v in verdicts if v.allowed for rule in v.rules
     }

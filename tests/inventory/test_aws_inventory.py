@@ -155,6 +155,18 @@ def test_a_cluster_is_found_by_addresses_when_no_provider_id_tells(tmp_path: Pat
     assert texts(by_name(by_pod)["i-1"]) == ["10.0.0.1"]  # the pod wins over its node's interface
 
 
+def test_an_address_that_two_vpcs_know_tells_nothing(tmp_path: Path) -> None:
+    clouds = interfaces(
+        interface("eni-1", "vpc-1", ["10.0.0.1"], "i-1"),
+        interface("eni-2", "vpc-2", ["10.0.0.1"], "i-2"),
+        interface("eni-3", "vpc-2", ["10.0.0.2"], "i-3"),
+    )
+    unclear = load(tmp_path / "1", clouds, listed(node("node-1", "10.0.0.1")))
+    assert ("", "node-1") in {(e.network, e.name) for e in unclear.endpoints}
+    clear = load(tmp_path / "2", clouds, listed(node("node-1", "10.0.0.1"), node("node-2", "10.0.0.2")))
+    assert {e.network for e in clear.endpoints if e.workload.kind == "Node"} == {"vpc-2"}
+
+
 def test_nodes_in_several_vpcs_are_left_to_the_user(tmp_path: Path) -> None:
     inventory = load(
         tmp_path,

@@ -179,12 +179,19 @@ def test_a_namesake_ends_its_predecessor(tmp_path: Path) -> None:
     ]
 
 
-def test_newest_copy_wins(tmp_path: Path) -> None:
-    older = pod("p", "10.1.0.5", resourceVersion="99")
-    newer = pod("p", "10.1.0.5", resourceVersion="1000", status=finished(500))
+@pytest.mark.parametrize(("old", "new"), [("99", "1000"), ("998", "999")])
+def test_newest_copy_wins(tmp_path: Path, old: str, new: str) -> None:
+    older = pod("p", "10.1.0.5", resourceVersion=old)
+    newer = pod("p", "10.1.0.5", resourceVersion=new, status=finished(500))
     for number, order in enumerate(([older, newer], [newer, older])):
         found = by_name(load(tmp_path / str(number), *order))
         assert found["p"].until == START_S + 500
+
+
+def test_the_manifest_of_a_living_pod_is_not_another_pod(tmp_path: Path) -> None:
+    manifest = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "shop"}}
+    inventory = load(tmp_path, manifest, listed(pod("p", "10.1.0.5")))
+    assert [texts(e) for e in inventory.endpoints if e.namespace] == [["10.1.0.5"]]
 
 
 def test_ports_of_containers_and_sidecars(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from simulation.simulator import Knobs, simulate
 
 from analyzers.inventory.load import load_inventory
-from inventory.test_resolve import resolve
+from inventory.asking import resolve
 
 
 @pytest.mark.parametrize("seed", [11, 12])

@@ -116,3 +116,13 @@ def test_a_header_without_name_says_so(tmp_path: Path) -> None:
     inventory = load(tmp_path, "address,hostname\n192.0.2.1,a\n")
     assert inventory.endpoints == ()
     assert "no `name` column" in inventory.notes[0].detail
+
+
+def test_order_and_repetition_of_rows_change_nothing(tmp_path: Path) -> None:
+    rows = [f"10.0.{i % 3}.{i},{'abc'[i % 3]}" for i in range(12)]
+    straight = load(tmp_path / "1", "\n".join(["address,name", *rows]))
+    again = "\n".join(["address,name", *rows[::-1]])
+    backwards = load(tmp_path / "2", again, again, again + "\n" + rows[3])
+    assert len(straight.endpoints) == 12
+    assert bare(straight) == bare(backwards)
+    assert straight.workloads == backwards.workloads

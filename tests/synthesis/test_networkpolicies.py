@@ -223,6 +223,14 @@ def test_addresses_of_pods_never_become_blocks() -> None:
     assert [n.records for n in synthesis.notes if n.kind == "inside-pod-range"] == [5]
 
 
+def test_a_note_about_many_is_one_note_with_a_few_of_them_in_order() -> None:
+    """Sorted, not in the order of a set: texts hash differently in each process."""
+    edges = [edge(WEB, external(f"10.77.0.{n}", True), 80, records=2) for n in range(9)]
+    (note,) = (n for n in made(*edges).notes if n.kind == "private-address")
+    assert "9 (10.77.0.0, 10.77.0.1, 10.77.0.2, 10.77.0.3, 10.77.0.4, ...)" in note.detail
+    assert note.records == 18
+
+
 def test_what_is_no_address_is_reported() -> None:
     synthesis = made(edge(WEB, external("not-an-address"), 80), edge(external("fe80::1%eth0"), WEB, 80))
     assert policy(synthesis, "shop/web").egress == (DNS_RULE,)
@@ -238,6 +246,15 @@ def test_nodes_are_met_by_exactly_their_addresses() -> None:
     assert judge(synthesis.policies, n1, pod(WEB), 9100, TCP).allowed
     assert not judge(synthesis.policies, n2, pod(WEB), 9100, TCP).allowed
     assert "node-address" in kinds(synthesis)
+
+
+def test_ranges_that_a_node_holds_for_its_pods_are_not_its_addresses() -> None:
+    n1 = replace(node("n1", "10.9.0.1"), prefixes=("10.9.64.0/28",))
+    host = replace(node("h1", "10.8.0.1"), workload=Identity("Host", "", "h1"), prefixes=("10.7.0.0/24",))
+    edges = [edge(n1.workload, WEB, 9100), edge(host.workload, WEB, 9200)]
+    synthesis = synthesize(inventory(*SHOP, n1, host), edges, frozenset())
+    assert not judge(synthesis.policies, "10.9.64.1", pod(WEB), 9100, TCP).allowed
+    assert judge(synthesis.policies, "10.7.0.9", pod(WEB), 9200, TCP).allowed
 
 
 def test_a_daemonset_on_the_hosts_network_is_all_nodes_and_never_a_subject() -> None:

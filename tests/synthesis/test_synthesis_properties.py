@@ -93,7 +93,7 @@ def concrete(world: World, end: Identity | External) -> list[Endpoint] | list[st
     return [end.address] if isinstance(end, External) else pods_of(world, end)
 
 
-SETTINGS = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+SETTINGS = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @SETTINGS
