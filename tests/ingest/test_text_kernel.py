@@ -79,7 +79,7 @@ def reasons(report: IngestReport) -> dict[str, int]:
 good_address = st.one_of(
     st.ip_addresses(v=4).map(str),
     st.ip_addresses(v=6).map(str),
-    st.sampled_from(["10.0.0.1", "10.0.0.2", "::ffff:1.2.3.4"]),
+    st.sampled_from(["10.0.0.1", "10.0.0.2", "::ffff:1.2.3.4", "::ffff:0:0"]),
 )
 bad = st.sampled_from(
     ["-", "", "x", "256.1.1.1", "1.2.3", "1.2.3.4.5", "01.2.3.4", "99999", "-1", "1e3", "1:2:3", "::1::", "9" * 20]

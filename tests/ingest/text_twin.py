@@ -53,6 +53,12 @@ def number(text: str, limit: int) -> int | None:
     return int(text)
 
 
+def address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """An address; an IPv4-mapped one is the IPv4 address (RFC 4291, 2.5.5.2). Raises ValueError."""
+    parsed = ipaddress.ip_address(text)
+    return getattr(parsed, "ipv4_mapped", None) or parsed
+
+
 def read(text: str, service_ports: set[int], fields: list[str] | None = None) -> Twin:
     """Every line of `text` by the rules of the format, `service_ports` settling who serves where flags don't."""
     names = fields or DEFAULT
@@ -85,7 +91,7 @@ def _one(row: dict[str, str], service_ports: set[int], twin: Twin) -> str | None
     if "-" in ends:
         return "a record without addresses"
     try:
-        src, dst = (ipaddress.ip_address(e) for e in ends)
+        src, dst = (address(e) for e in ends)
     except ValueError:
         return "an address that is none"
     ports = [number(row[p].replace("-", "0") if row[p] == "-" else row[p], 65535) for p in ("srcport", "dstport")]
