@@ -47,6 +47,14 @@ def read(data: bytes, name: str = "capture", capacity: int = 64) -> tuple[list[T
     return drain(reader, capacity), reader
 
 
+def guarded(data: bytes, guard: int) -> tuple[list[Timed], CaptureReader]:
+    """Read `data` where it lies between bytes of another content."""
+    around = np.full(len(data) + 8192, guard, np.uint8)
+    around[4096 : 4096 + len(data)] = array(data)
+    reader = CaptureReader(around[4096 : 4096 + len(data)], "capture")
+    return drain(reader), reader
+
+
 def read_in_windows(data: bytes, size: int, name: str = "capture") -> tuple[list[Timed], CaptureReader]:
     """As `read`, through windows of `size` bytes, or of what the reader asks for when that is more."""
     end = min(size, len(data))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from analyzers.kernels.capture_files import CaptureReader, NotACapture
 from analyzers.kernels.jit import JIT
-from captures.kernel import Timed, array, drain, read, read_in_windows
+from captures.kernel import array, guarded, read, read_in_windows
 from captures.twin import read_records
 from captures.writing import (
     Interface,
@@ -40,14 +40,6 @@ FILES = {
 }
 WHOLE = {name: read(data)[0] for name, data in FILES.items()}
 BOUND = 4096  # more packets than any of the files can hold
-
-
-def guarded(data: bytes, guard: int) -> tuple[list[Timed], CaptureReader]:
-    """Read `data` where it lies between bytes of another content."""
-    around = np.full(len(data) + 8192, guard, np.uint8)
-    around[4096 : 4096 + len(data)] = array(data)
-    reader = CaptureReader(around[4096 : 4096 + len(data)], "capture")
-    return drain(reader), reader
 
 
 @st.composite
@@ -163,9 +155,10 @@ def test_a_damaged_block_stops_the_file(name: str) -> None:
     assert reader.counts() == {reason: (1, (offset,))}
 
 
-def test_a_packet_longer_than_its_block_costs_one_packet() -> None:
+@pytest.mark.parametrize("excess", [1, 4, 100_000, 0xFFFF0000])
+def test_a_packet_longer_than_its_block_costs_one_packet(excess: int) -> None:
     bad = bytearray(packet_block(PACKETS[0], Interface(), "<"))
-    bad[20:24] = struct.pack("<I", 100_000)
+    bad[20:24] = struct.pack("<I", len(bad) - 32 + excess)
     data = pcapng(PACKETS[:2])
     found, reader = read(data + bytes(bad) + packet_block(PACKETS[2], Interface(), "<"))
     assert found == WHOLE["pcapng"][:3]

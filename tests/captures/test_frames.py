@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from captures.kernel import read
+from captures.kernel import guarded, read
 from captures.twin import Seen
 from captures.writing import Packet, ethernet, ipv4, pcap, udp
 
@@ -107,6 +107,31 @@ CASES: dict[str, tuple[bytes, int, int | None, Seen | str]] = {
 def test_corner(name: str) -> None:
     frame, link_type, wire, expected = CASES[name]
     assert see(frame, link_type, wire) == expected
+
+
+LOOSE = {
+    "tcp": (ethernet(ipv4(1, 2, 6, b"\x10\x00\x00\x50" + bytes(8) + b"\x50\x12" + bytes(6))), 1),
+    "icmp": (ethernet(ipv4(1, 2, 1, b"\x08" + bytes(7)), tags=[0x8100]), 1),
+    "icmpv6": (ethernet(ipv6(58, b"\x80" + bytes(7)), 0x86DD), 1),
+    "sctp": (ipv4(1, 2, 132, b"\x10\x00\x00\x50" + bytes(8) + b"\x01" + bytes(3)), 12),
+    "options": (ipv6(0, b"\x3c\0" + bytes(6) + b"\x2c\0" + bytes(6) + b"\x11\0\0\1" + bytes(4) + udp(1, 2)), 229),
+    "null": (b"\0\0\0\2" + DATAGRAM, 0),
+    "sll": (bytes(14) + b"\x08\0" + DATAGRAM, 113),
+    "sll2": (b"\x81\0" + bytes(18) + bytes(2) + b"\x08\0" + DATAGRAM, 276),
+    "snap": (ethernet(b"\xaa\xaa\x03\0\0\0\x08\0" + DATAGRAM, 40), 1),
+}
+
+
+@pytest.mark.parametrize("name", sorted(LOOSE))
+def test_a_cut_frame_is_never_completed_with_bytes_from_behind_it(name: str) -> None:
+    frame, link_type = LOOSE[name]
+    whole = read(pcap([Packet(frame)], link_type))[0]
+    assert len(whole) == 1
+    for end in range(len(frame)):
+        data = pcap([Packet(frame[:end], wire=len(frame))], link_type)
+        (found, reader), (again, other) = guarded(data, 0x00), guarded(data, 0xFF)
+        assert (found, reader.counts(), reader.damage) == (again, other.counts(), None), end
+        assert [seen for seen, _, _ in found] in ([], [whole[0][0]]), end
 
 
 def test_flags_are_zero_when_the_capture_was_cut_before_them() -> None:
