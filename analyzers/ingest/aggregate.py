@@ -36,6 +36,7 @@ class IngestOptions:
     interface_networks: Mapping[str, str] = field(default_factory=dict)  # interface id -> network
     cuts: Cuts = field(default_factory=dict)
     declared: frozenset[tuple[int, int, int, int]] = frozenset()  # (hi, lo, port, protocol) that an inventory declares
+    slice_seconds: int = 0  # no row spans two slices of so many seconds (by its `first`); 0: one slice
     progress: Callable[[int, int], None] | None = None  # (bytes read, records), called from worker threads
 
 
@@ -116,8 +117,10 @@ def _read_all(
         with lock:
             return None if stop.is_set() else next(queue, None)
 
+    span = options.slice_seconds or int(t.ALL_TIME)
+
     def work() -> Worker:
-        worker = Worker(WorkerTables(networks, interfaces), facts, options.networks, options.progress)
+        worker = Worker(WorkerTables(networks, interfaces, span), facts, options.networks, options.progress)
         try:
             while (item := next_item()) is not None:
                 worker.process(item)

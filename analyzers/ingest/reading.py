@@ -321,14 +321,14 @@ class Worker:
         counts = self._scratch.reason_counts
         if not counts.any():
             return
-        for reason, text in REASONS.items():
+        for reason in np.flatnonzero(counts).tolist():
+            text = REASONS[Reason(reason)]
             count = int(counts[reason])
-            if count:
-                if len(skips.samples[text]) == SAMPLES:  # the first places stay, whatever follows
-                    skips.add(text, count, [])
-                    continue
-                places = self._scratch.reason_samples[reason, : min(count, SAMPLES)].tolist()
-                skips.add(text, count, [(offset + p - PADDING, self._line(p)) for p in places])
+            places: list[tuple[int, str]] = []
+            if len(skips.samples[text]) < SAMPLES:  # the first places stay, whatever follows
+                lines = self._scratch.reason_samples[reason, : min(count, SAMPLES)].tolist()
+                places = [(offset + at - PADDING, self._line(at)) for at in lines]
+            skips.add(text, count, places)
         counts[:] = 0
 
     def _line(self, at: int) -> str:

@@ -22,6 +22,7 @@ from analyzers.kernels.record import (
     S_OBSERVERS,
     S_RECORDS,
     S_SERVICES,
+    S_SPAN,
 )
 from analyzers.kernels.separators import BLOCK_BYTES, BLOCK_ROWS
 from analyzers.kernels.text import MAX_NETWORKS, MAX_OBSERVERS, Tables
@@ -59,12 +60,16 @@ def _doubled(array: NDArray[Any], used: int) -> NDArray[Any]:
 class WorkerTables:
     """Owns the arrays that a worker's kernel calls write to. Not shared between threads."""
 
-    def __init__(self, networks: tuple[str, ...], interfaces: dict[str, int]) -> None:
-        """`networks`: names that get the numbers 1, 2, ... ("" is 0); `interfaces`: interface id -> network number."""
+    def __init__(self, networks: tuple[str, ...], interfaces: dict[str, int], span: int = int(t.ALL_TIME)) -> None:
+        """`networks`: names that get the numbers 1, 2, ... ("" is 0); `interfaces`: interface id -> network number.
+
+        `span`: seconds of the time slices that rows are kept apart by.
+        """
         state = np.zeros(S_COUNT, np.int64)
         state[S_FIRST] = np.iinfo(np.int64).max
         state[S_LAST] = -1
         state[S_FIXED_NETWORK] = -1
+        state[S_SPAN] = span
         self.tables = Tables(
             state=state,
             service_index=np.zeros(1 << 14, np.uint64),
@@ -138,7 +143,12 @@ class WorkerTables:
                 "give the input in parts"
             )
         changed: dict[str, Any] = {}
-        self._grow_rows(changed, "service", "services", int(state[S_SERVICES]), BLOCK_ROWS, t.rehash_services)
+        span = np.uint64(state[S_SPAN])
+
+        def rehash_services(rows: NDArray[np.uint64], count: int, index: NDArray[np.uint64]) -> None:
+            t.rehash_services(rows, count, index, span)
+
+        self._grow_rows(changed, "service", "services", int(state[S_SERVICES]), BLOCK_ROWS, rehash_services)
         self._grow_rows(
             changed, "connection", "connections", int(state[S_CONNECTIONS]), BLOCK_ROWS, t.rehash_connections
         )
@@ -161,7 +171,7 @@ class WorkerTables:
             changed[rows_name] = rows
         size = index.size
         while 2 * (count + margin) > size:
-            size *= 4
+            size *= 2
         if size != index.size:
             fresh = np.zeros(size, np.uint64)
             rehash(rows, count, fresh)
@@ -243,6 +253,7 @@ class WorkerTables:
     def _upsert(self, rows: NDArray[np.uint64], counter: int, words: int) -> None:
         hashes = np.zeros(BLOCK_ROWS, np.uint64)
         candidates = np.zeros(BLOCK_ROWS, np.uint64)
+        slices = np.zeros(BLOCK_ROWS, np.uint64)
         state = self.tables.state
         for start in range(0, len(rows), BLOCK_ROWS):
             self.make_room()
@@ -250,8 +261,9 @@ class WorkerTables:
             now = self.tables
             if words == t.SERVICE_WORDS:
                 state[counter] = t.upsert_services(
-                    part, len(part), hashes, candidates, now.service_index, now.services, int(state[counter])
-                )
+                    part, len(part), np.uint64(state[S_SPAN]), hashes, slices, candidates,
+                    now.service_index, now.services, int(state[counter]),
+                )  # fmt: skip
             else:
                 state[counter] = t.upsert_connections(
                     part, len(part), now.connection_index, now.connections, int(state[counter])

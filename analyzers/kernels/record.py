@@ -25,5 +25,7 @@ NO_FLAGS = np.uint64(0x8000)
     S_LAST,
     S_FIXED_NETWORK,
     S_FIXED_OBSERVER,
+    S_SPAN,
     S_COUNT,
-) = range(11)
+) = range(12)
+# S_SPAN: seconds of a time slice, or analyzers.kernels.tables.ALL_TIME

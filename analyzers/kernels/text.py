@@ -44,6 +44,7 @@ from analyzers.kernels.record import (
     S_NETWORKS,
     S_OBSERVERS,
     S_SERVICES,
+    S_SPAN,
 )
 from analyzers.kernels.separators import BLOCK_BYTES, BLOCK_ROWS, SEPARATOR_ROOM, index_block, split_rows
 from analyzers.kernels.tables import (
@@ -54,9 +55,9 @@ from analyzers.kernels.tables import (
     U0,
     U1,
     U32,
+    add_services,
     intern_spans,
     upsert_connections,
-    upsert_services,
 )
 
 PADDING = 64
@@ -152,6 +153,7 @@ class Scratch(NamedTuple):
     service_batch: NDArray[np.uint64]
     connection_batch: NDArray[np.uint64]
     hashes: NDArray[np.uint64]
+    slices: NDArray[np.uint64]
     candidates: NDArray[np.uint64]
     reason_counts: NDArray[np.int64]  # int64[len(Reason)]
     reason_samples: NDArray[np.int64]  # int64[len(Reason), SAMPLES]: offsets of line starts in the buffer
@@ -183,6 +185,7 @@ def new_scratch() -> Scratch:
         service_batch=words(BLOCK_ROWS, SERVICE_WORDS),
         connection_batch=words(BLOCK_ROWS, CONNECTION_WORDS),
         hashes=words(BLOCK_ROWS),
+        slices=words(BLOCK_ROWS),
         candidates=words(BLOCK_ROWS),
         reason_counts=np.zeros(len(Reason), np.int64),
         reason_samples=np.zeros((len(Reason), SAMPLES), np.int64),
@@ -554,11 +557,11 @@ def parse_lines(
             )  # fmt: skip
         services, connections = orient(
             parsed, scratch.kept, count, state, tables.observer_network, tables.address_index, tables.addresses, facts,
-            scratch.service_batch, scratch.connection_batch,
+            scratch.service_batch, scratch.hashes, scratch.slices, tables.service_index, scratch.connection_batch,
         )  # fmt: skip
-        state[S_SERVICES] = upsert_services(
-            scratch.service_batch, services, scratch.hashes, scratch.candidates,
-            tables.service_index, tables.services, state[S_SERVICES],
+        state[S_SERVICES] = add_services(
+            scratch.service_batch, services, np.uint64(state[S_SPAN]), scratch.hashes, scratch.slices,
+            scratch.candidates, tables.service_index, tables.services, state[S_SERVICES],
         )  # fmt: skip
         state[S_CONNECTIONS] = upsert_connections(
             scratch.connection_batch, connections, tables.connection_index, tables.connections, state[S_CONNECTIONS]
