@@ -69,6 +69,15 @@ class Ownership:
         keys = self._tops | self._members.keys()
         return {key: Identity(key[1], key[2], key[3], key[0], self._labels(key)) for key in keys}
 
+    def templates(self) -> dict[Key, KubernetesObject]:
+        """The object whose template makes a workload's pods: its own, else one that stands between."""
+        found: dict[Key, KubernetesObject] = {}
+        for key, one in self._objects.items():
+            top = self._top(key)
+            if one.template.value and (top == key or top not in found):
+                found[top] = one
+        return found
+
     def host_network(self) -> list[Key]:
         """Workloads whose template puts their pods into the node's network."""
         return [k for k in self._templates if self._objects[k].template.map("spec").flag("hostNetwork")]

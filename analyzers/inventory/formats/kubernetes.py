@@ -28,6 +28,7 @@ def read(documents: Sequence[SourceDocument]) -> Facts:
     identities = ownership.identities()
     facts = Facts("cluster", workloads=list(identities.values()))
     facts.host_network_workloads.extend(identities[key] for key in ownership.host_network())
+    facts.templates.extend(_template(one, identities[key]) for key, one in ownership.templates().items())
     nodes: dict[tuple[str, str], Endpoint] = {}
     pods: list[tuple[KubernetesObject, Endpoint]] = []
     for one in objects:
@@ -80,6 +81,22 @@ def _pod(one: KubernetesObject, workload: Identity) -> Endpoint:
         until=until,
         host_network=host_network,
         node=spec.text("nodeName"),
+        ports=_container_ports(spec),
+        origin=one.origin,
+    )
+
+
+def _template(one: KubernetesObject, workload: Identity) -> Endpoint:
+    """The pod that a workload makes, without an address and named after the workload."""
+    spec = one.template.map("spec")
+    return Endpoint(
+        name=workload.name,
+        namespace=one.namespace,
+        workload=workload,
+        labels=one.template.map("metadata").labels("labels"),
+        addresses=(),
+        network=one.network,
+        host_network=spec.flag("hostNetwork"),
         ports=_container_ports(spec),
         origin=one.origin,
     )
