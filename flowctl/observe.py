@@ -23,7 +23,7 @@ from analyzers.servicemap import ServiceMap
 from flowctl.options import Inputs, network_patterns
 from flowctl.progress import reading_progress
 from policygen.qualification import Qualification, qualify
-from policygen.verify.evaluate import FlowEnd
+from policygen.verify.matching import FlowEnd
 from policygen.verify.replay import ReplayFlow
 
 

@@ -140,4 +140,8 @@ class AdminFields(ObjectFields):
     def no_names_with_addresses(self, head: RuleHead, ports: tuple[PortRange, ...], path: str) -> None:
         """Only pods have named ports."""
         if any(not isinstance(p, PodPeer) for p in head.peers) and any(isinstance(p.port, str) for p in ports):
-            self.refuse(path, "networks, nodes and domainNames have no named ports: they cannot be in one rule")
+            self.remark(
+                path,
+                "networks, nodes and domainNames have no named ports, so the name covers nothing there; "
+                "the experimental CRD refuses the object",
+            )

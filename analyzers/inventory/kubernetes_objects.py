@@ -153,8 +153,10 @@ def _controller(metadata: Fields) -> Owner | None:
     for reference in metadata.maps("ownerReferences"):
         if reference.flag("controller"):
             kind, name = reference.text("kind"), reference.text("name")
-            if kind and name:
-                return Owner(kind, name)
+            if name:
+                return Owner(
+                    kind or "Pod", name
+                )  # an owner of no kind is at least one owner: its pods are one workload
     return None
 
 

@@ -28,7 +28,7 @@ def read(documents: Sequence[SourceDocument]) -> Facts:
     identities = ownership.identities()
     facts = Facts("cluster", workloads=list(identities.values()))
     facts.host_network_workloads.extend(identities[key] for key in ownership.host_network())
-    facts.templates.extend(_template(identities[key], fields) for key, fields in ownership.templates())
+    facts.templates.extend(_template(one, identities[key]) for key, one in ownership.templates().items())
     nodes: dict[tuple[str, str], Endpoint] = {}
     pods: list[tuple[KubernetesObject, Endpoint]] = []
     for one in objects:
@@ -86,19 +86,19 @@ def _pod(one: KubernetesObject, workload: Identity) -> Endpoint:
     )
 
 
-def _template(workload: Identity, template: Fields) -> Endpoint:
-    """A pod as the template makes it, before it has an address or a name of its own."""
-    spec = template.map("spec")
+def _template(one: KubernetesObject, workload: Identity) -> Endpoint:
+    """The pod that a workload makes, without an address and named after the workload."""
+    spec = one.template.map("spec")
     return Endpoint(
         name=workload.name,
-        namespace=workload.namespace,
+        namespace=one.namespace,
         workload=workload,
-        labels=workload.labels,
+        labels=one.template.map("metadata").labels("labels"),
         addresses=(),
-        network=workload.network,
+        network=one.network,
         host_network=spec.flag("hostNetwork"),
         ports=_container_ports(spec),
-        origin=f"{template.notes.file}: {template.where}",
+        origin=one.origin,
     )
 
 
