@@ -47,6 +47,18 @@ def parse_policies(text: str | bytes, where: str) -> PolicySet:
     return reading.result()
 
 
+def policies_of(documents: Iterable[tuple[str, object]]) -> tuple[PolicySet, Counter[str]]:
+    """Like read_policies, for documents that somebody parsed already, each with the place that messages name.
+
+    Objects of other kinds are no Problem here: they are returned, counted by kind.
+    """
+    reading = _Reading()
+    for where, value in documents:
+        reading.document(value, where)
+    others, reading.others = reading.others, Counter()
+    return reading.result(), others
+
+
 def _files(paths: Iterable[Path], reading: _Reading) -> Iterator[Path]:
     """Every file once, sorted, so that the order in which paths are given leaves no trace."""
     found: dict[str, Path] = {}
@@ -98,13 +110,13 @@ class _Reading:
         for error in errors:
             self._unreadable(error, where)
         for document in documents:
-            self._objects(document.value, f"{where} document {document.number} (line {document.line})")
+            self.document(document.value, f"{where} document {document.number} (line {document.line})")
 
     def _unreadable(self, error: UnsafeYaml, where: str) -> None:
         message = str(error)
         self.fatal(where, message.removeprefix(f"{where}: "))
 
-    def _objects(self, value: object, where: str) -> None:
+    def document(self, value: object, where: str) -> None:
         """The object, or the items of a list of objects, to any depth."""
         waiting: list[tuple[object, str, dict[str, Any]]] = [(value, where, {})]
         while waiting:
