@@ -11,7 +11,8 @@ from typing import Any
 from analyzers.inventory import Endpoint, Inventory
 from policygen.lint.containment import NAMESPACE_NAME
 from policygen.model import AdminPolicy, Peer, PodPeer, Policy, PolicySet, Rule, Selector
-from policygen.verify.evaluate import Direction, namespace_labels, rules_of, selector_matches
+from policygen.verify.evaluate import Direction, rules_of
+from policygen.verify.matching import namespace_labels, selector_matches
 from policygen.verify.profiles import SPEC, CniProfile
 
 DIRECTIONS: tuple[Direction, ...] = ("ingress", "egress")

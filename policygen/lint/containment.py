@@ -18,7 +18,7 @@ from policygen.model import (
     Rule,
     Selector,
 )
-from policygen.verify.evaluate import cidr_range
+from policygen.verify.matching import cidr_range
 
 NAMESPACE_NAME = "kubernetes.io/metadata.name"
 _LAST_PORT = 65535

@@ -7,7 +7,7 @@ from difflib import SequenceMatcher
 
 from analyzers.inventory import Endpoint
 from policygen.model import Requirement, Selector
-from policygen.verify.evaluate import selector_matches
+from policygen.verify.matching import selector_matches
 
 _WORDS = {"In": "in", "NotIn": "not in", "Exists": "with", "DoesNotExist": "without"}
 

@@ -28,7 +28,7 @@ def read(documents: Sequence[SourceDocument]) -> Facts:
     identities = ownership.identities()
     facts = Facts("cluster", workloads=list(identities.values()))
     facts.host_network_workloads.extend(identities[key] for key in ownership.host_network())
-    facts.templates.extend(_template(one, identities[key]) for key, one in ownership.templates().items())
+    facts.templates.extend(_template(identities[key], fields) for key, fields in ownership.templates())
     nodes: dict[tuple[str, str], Endpoint] = {}
     pods: list[tuple[KubernetesObject, Endpoint]] = []
     for one in objects:
@@ -86,19 +86,19 @@ def _pod(one: KubernetesObject, workload: Identity) -> Endpoint:
     )
 
 
-def _template(one: KubernetesObject, workload: Identity) -> Endpoint:
-    """The pod that a workload makes, without an address and named after the workload."""
-    spec = one.template.map("spec")
+def _template(workload: Identity, template: Fields) -> Endpoint:
+    """A pod as the template makes it, before it has an address or a name of its own."""
+    spec = template.map("spec")
     return Endpoint(
         name=workload.name,
-        namespace=one.namespace,
+        namespace=workload.namespace,
         workload=workload,
-        labels=one.template.map("metadata").labels("labels"),
+        labels=workload.labels,
         addresses=(),
-        network=one.network,
+        network=workload.network,
         host_network=spec.flag("hostNetwork"),
         ports=_container_ports(spec),
-        origin=one.origin,
+        origin=f"{template.notes.file}: {template.where}",
     )
 
 

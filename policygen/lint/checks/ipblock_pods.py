@@ -10,7 +10,8 @@ from policygen.lint.case import Case, peers, pod_text
 from policygen.lint.containment import block_spans
 from policygen.lint.model import Finding, Severity
 from policygen.model import CidrPeer
-from policygen.verify.evaluate import cidr_range, policy_name
+from policygen.verify.evaluate import policy_name
+from policygen.verify.matching import cidr_range
 
 DOC = "an ipBlock over addresses of pods or Services: whether it matches them depends on the network plugin"
 SEVERITY = Severity.WARNING

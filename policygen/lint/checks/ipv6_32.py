@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from policygen.lint.case import PEERS_FIELD, Case, rules
 from policygen.lint.model import Finding, Severity
 from policygen.model import CidrPeer
-from policygen.verify.evaluate import cidr_range, policy_name
+from policygen.verify.evaluate import policy_name
+from policygen.verify.matching import cidr_range
 
 DOC = "an IPv6 /32, which is a provider's whole range and not a host as /32 is in IPv4"
 SEVERITY = Severity.ERROR
