@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import yaml
@@ -32,7 +32,7 @@ class Spot:
     parent: yaml.Node | None
     index: int  # in the parent
     found: str
-    shared: bool  # reached by an alias: the text stands elsewhere
+    shared: bool  # reached by an alias, or below an anchor: it stands for other places, too
 
 
 class DocumentText:
@@ -55,13 +55,16 @@ class DocumentText:
 
     def spot(self, path: str) -> Spot:
         """The node at `path`, or the deepest one on the way to it."""
-        spot = Spot(self.root, None, 0, "", False)
+        spot = Spot(self.root, None, 0, "", self._is_anchored(self.root))
         for step in steps(path):
             inner = _inside(spot, step)
             if inner is None:
                 return spot
-            spot = inner
+            spot = replace(inner, shared=inner.shared or self._is_anchored(inner.node))
         return spot
+
+    def _is_anchored(self, node: yaml.Node) -> bool:
+        return self._part[self._starts[node.start_mark.line] + node.start_mark.column :].startswith("&")
 
     def place(self, node: yaml.Node) -> Place:
         """Where a node stands in the whole text."""
@@ -81,17 +84,20 @@ def steps(path: str) -> Iterator[str | int]:
 def _inside(spot: Spot, step: str | int) -> Spot | None:
     node = spot.node
 
-    def inside(value: yaml.Node, index: int, found: str) -> Spot:
-        outside = value.start_mark.index < node.start_mark.index or value.end_mark.index > node.end_mark.index
-        return Spot(value, node, index, found, spot.shared or outside)
-
     if isinstance(step, int) and isinstance(node, yaml.SequenceNode) and step < len(node.value):
-        return inside(node.value[step], step, f"{spot.found}[{step}]")
+        # an alias stands for a node that begins before what stands before the alias
+        begun = max((one.end_mark.index for one in node.value[:step]), default=node.start_mark.index)
+        return _entered(spot, node.value[step], step, f"{spot.found}[{step}]", begun)
     if isinstance(step, str) and isinstance(node, yaml.MappingNode):
         for index, (key, value) in enumerate(node.value):
             if isinstance(key, yaml.ScalarNode) and key.value == step:
-                return inside(value, index, f"{spot.found}.{step}".lstrip("."))
+                found = f"{spot.found}.{step}".lstrip(".")
+                return _entered(spot, value, index, found, key.end_mark.index)
     return None
+
+
+def _entered(spot: Spot, value: yaml.Node, index: int, found: str, begun: int) -> Spot:
+    return Spot(value, spot.node, index, found, spot.shared or value.start_mark.index < begun)
 
 
 def _composed(part: str) -> Iterator[yaml.Node]:
