@@ -84,7 +84,7 @@ def _weight(misses: Sequence[Miss]) -> tuple[int, int]:
 
 def _one_peer(peer: Peer | AdminPeer, namespace: str, asked: Asked, admin: bool) -> tuple[Miss, ...]:
     if isinstance(peer, DomainPeer):
-        return () if _is_below(asked.domain, peer.name) else (_other_name(peer, asked),)
+        return () if is_below(asked.domain, peer.name) else (_other_name(peer, asked),)
     if isinstance(peer, GroupPeer):
         return () if peer.name in asked.groups else (_other_group(peer, asked),)
     if peer_covers(peer, namespace, asked.peer, asked.around, admin=admin):
@@ -154,7 +154,7 @@ def _host(address: tuple[int, int]) -> str:
     return f"{text}/{128 if ':' in text else 32}"
 
 
-def _is_below(name: str, pattern: str) -> bool:
+def is_below(name: str, pattern: str) -> bool:
     """Whether a domain name is meant by a DomainPeer: equal, or below what `*.` stands before."""
     name, pattern = name.rstrip(".").lower(), pattern.rstrip(".").lower()
     return bool(name) and (name == pattern or (pattern.startswith("*.") and name.endswith(pattern[1:])))
