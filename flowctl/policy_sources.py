@@ -8,9 +8,11 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -19,6 +21,7 @@ from analyzers.inventory.kubernetes_objects import INVENTORY_KINDS, UNUSED
 from analyzers.inventory.load import InventoryError, ParsedFile, load_inventory
 from analyzers.inventory.safe_yaml import MAX_BYTES, Document, recover_documents
 from flowctl.git_revision import is_revision, revision_files
+from policygen.lint.source_places import steps
 from policygen.manifests import policies_of
 from policygen.model import PolicySet, Problem
 from policygen.security_group_objects import is_described, read_described
@@ -43,6 +46,23 @@ class SourceText:
     documents: tuple[Document, ...] = field(default=(), compare=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The text and document a policy was read from; `inside`: where in the document, "" for all of it."""
+
+    text: SourceText
+    document: Document
+    inside: str = ""
+
+    @property
+    def object(self) -> Mapping[str, Any]:
+        """The object as it was written."""
+        value: Any = self.document.value
+        for step in steps(self.inside):
+            value = value[step]
+        return value if isinstance(value, dict) else {}
+
+
 @dataclass(frozen=True)
 class LoadedPolicies:
     """Everything POLICIES and --inventory say.
@@ -58,11 +78,28 @@ class LoadedPolicies:
     left_out: tuple[Problem, ...] = ()
     remarks: tuple[Problem, ...] = ()
     given: tuple[str, ...] = ()
+    inventory_given: tuple[str, ...] = ()
 
     @property
     def policies(self) -> int:
         """How many objects are judged."""
-        return len(self.network.policies) + len(self.groups.policies)
+        return len(self.network.policies) + len(self.network.admin) + len(self.groups.policies)
+
+    @cached_property
+    def sources(self) -> dict[str, Source]:
+        """Where each policy was read, by its `origin`."""
+        documents = {_where(text, one): (text, one) for text in self.texts for one in text.documents}
+        origins = [p.origin for p in (*self.network.policies, *self.groups.policies)]
+        origins += [p.origin for p in self.network.admin]
+        found: dict[str, Source] = {}
+        for origin in origins:
+            where, inside = origin, ""
+            while where not in documents and ": " in where:
+                where, _, last = where.rpartition(": ")
+                inside = f"{last}.{inside}" if inside else last
+            if where in documents:
+                found[origin] = Source(*documents[where], inside)
+        return found
 
 
 def load_policies(given: Sequence[str], inventory: Sequence[str] = ()) -> LoadedPolicies:
@@ -76,13 +113,23 @@ def load_policies(given: Sequence[str], inventory: Sequence[str] = ()) -> Loaded
     reading = _Reading()
     for one in sorted(set(given)):
         reading.add(one)
-    texts = tuple(reading.texts)
-    places = [
-        (f"{text.name} document {one.number} (line {one.line})", one.value) for text in texts for one in text.documents
-    ]
-    groups_places = [(where, value) for where, value in places if is_described(value)]
+    return _assembled(tuple(reading.texts), reading.problems, tuple(given), tuple(inventory))
+
+
+def with_contents(loaded: LoadedPolicies, contents: Mapping[str, bytes]) -> LoadedPolicies:
+    """The same with other contents of some texts, by their names: what would be read after a rewrite."""
+    reading = _Reading()
+    for text in loaded.texts:
+        reading.take(text.name, contents.get(text.name, text.content), text.path)
+    return _assembled(tuple(reading.texts), reading.problems, loaded.given, loaded.inventory_given)
+
+
+def _assembled(
+    texts: tuple[SourceText, ...], problems: Sequence[Problem], given: tuple[str, ...], inventory: tuple[str, ...]
+) -> LoadedPolicies:
+    places = [(_where(text, one), one.value) for text in texts for one in text.documents]
     network, others = policies_of([(where, value) for where, value in places if not is_described(value)])
-    described = read_described(groups_places)
+    described = read_described([(where, value) for where, value in places if is_described(value)])
     terraform = read_group_texts((t.name, t.content) for t in texts if t.name.endswith(_TERRAFORM))
     parsed = [ParsedFile(text.name, text.documents) for text in texts if text.documents]
     try:
@@ -91,7 +138,7 @@ def load_policies(given: Sequence[str], inventory: Sequence[str] = ()) -> Loaded
         raise click.UsageError(str(error)) from error
     known = _without_unused_kinds(known)
     groups = PolicySet((*described.policies, *terraform.policies), (*described.problems, *terraform.problems)).sorted()
-    problems = [*reading.problems, *network.problems, *groups.problems, *_neither(others, known)]
+    problems = [*problems, *network.problems, *groups.problems, *_neither(others, known)]
     return LoadedPolicies(
         network=network,
         groups=groups,
@@ -99,8 +146,13 @@ def load_policies(given: Sequence[str], inventory: Sequence[str] = ()) -> Loaded
         texts=texts,
         left_out=_sorted(p for p in problems if p.fatal),
         remarks=_sorted(p for p in problems if not p.fatal),
-        given=tuple(given),
+        given=given,
+        inventory_given=inventory,
     )
+
+
+def _where(text: SourceText, document: Document) -> str:
+    return f"{text.name} document {document.number} (line {document.line})"
 
 
 def _sorted(problems: Iterator[Problem]) -> tuple[Problem, ...]:
@@ -131,7 +183,7 @@ class _Reading:
 
     def add(self, given: str) -> None:
         if given == STDIN:
-            self._text("stdin", sys.stdin.buffer.read(MAX_BYTES + 1), None)
+            self.take("stdin", sys.stdin.buffer.read(MAX_BYTES + 1), None)
         elif _exists(given):
             for path in self._walk(Path(given)):
                 self._file(path)
@@ -140,7 +192,7 @@ class _Reading:
                 if file.content is None:
                     self.problems.append(Problem(file.name, file.reason, fatal=True))
                 else:
-                    self._text(file.name, file.content, None)
+                    self.take(file.name, file.content, None)
         else:
             raise click.UsageError(
                 f"{given!r} does not exist; give a file, a directory, REVISION:PATH of git, or - for standard input"
@@ -180,9 +232,10 @@ class _Reading:
         except OSError as error:
             self.problems.append(Problem(str(path), f"cannot be read: {error.strerror or error}", fatal=True))
             return
-        self._text(str(path), content, path)
+        self.take(str(path), content, path)
 
-    def _text(self, name: str, content: bytes, path: Path | None) -> None:
+    def take(self, name: str, content: bytes, path: Path | None) -> None:
+        """Parse one text and keep it."""
         limit = MAX_BYTES if content[:64].lstrip()[:1] in (b"{", b"[") else MAX_YAML_BYTES
         if len(content) > limit:
             kind = "" if limit == MAX_BYTES else " of YAML; give it as JSON, or"

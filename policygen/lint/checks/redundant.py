@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from policygen.lint.case import DIRECTIONS, Case
 from policygen.lint.containment import rule_within, satisfiable, selector_within
 from policygen.lint.model import Finding, Removal, Severity
-from policygen.model import Policy, PolicySet, Rule
+from policygen.model import EVERYTHING, Policy, PolicySet, Rule
 from policygen.verify.evaluate import Direction, RuleRef, policy_name, rules_of
 
 DOC = "a NetworkPolicy without which the same is allowed in every cluster"
@@ -45,11 +45,21 @@ def removable(policies: PolicySet) -> dict[str, str]:
             if not satisfiable(policy.subject) or (policy.ingress is None and policy.egress is None):
                 continue
             wider = [p for p in alive if p is not policy and selector_within(policy.subject, p.subject)]
+            if _is_default_deny(policy):  # the net under all others; superfluous only beside another net
+                wider = [p for p in wider if _is_default_deny(p)]
             proof = _proof(policy, wider)
             if proof:
                 gone[policy_name(policy)] = proof
                 alive.remove(policy)
+        for policy in group:  # the proof names policies that stay; what covers a cover covers what it covered
+            if policy_name(policy) in gone:
+                wider = [p for p in alive if selector_within(policy.subject, p.subject)]
+                gone[policy_name(policy)] = _proof(policy, wider) or gone[policy_name(policy)]
     return gone
+
+
+def _is_default_deny(policy: Policy) -> bool:
+    return policy.subject == EVERYTHING and not policy.ingress and not policy.egress
 
 
 def _proof(policy: Policy, wider: Sequence[Policy]) -> str:

@@ -14,7 +14,7 @@ DOC = "pods are isolated and no policy has a rule for them"
 SEVERITY = Severity.NOTE
 NEEDS_INVENTORY = False
 
-_WORDS: dict[Direction, str] = {"ingress": "nothing reaches", "egress": "nothing is reached by"}
+_WORDS: dict[Direction, str] = {"ingress": "nothing reaches {}", "egress": "{} can open no connection"}
 
 
 def find(case: Case) -> Iterator[Finding]:
@@ -34,7 +34,7 @@ def find(case: Case) -> Iterator[Finding]:
 
 def _finding(case: Case, policy: Policy, bare: list[Direction], *, both: bool) -> Finding:
     names = ", ".join(sorted({pod_text(p) for p in case.subjects(policy)})[:5]) or "the pods that it selects"
-    said = " and ".join(f"{_WORDS[d]} {names}" for d in bare)
+    said = " and ".join(_WORDS[d].format(names) for d in bare)
     return Finding(
         policy_name(policy),
         policy.origin,
