@@ -6,7 +6,7 @@ what remains are cells that have one answer each. `policygen.verify.evaluate` is
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import cached_property
 from itertools import groupby
 from typing import NamedTuple
@@ -46,8 +46,9 @@ class Reachability:
         ends = {name: one.ends() for name, one in self.workloads.items()}
         self.judge = Judge.of_inventory(policies, inventory, [e for own in ends.values() for e in own], profile)
         units = iter(self.judge.unit_of_end)
+        self._pod_units = {name: tuple(next(units) for _ in own) for name, own in ends.items()}
         self.workload_units: dict[str, tuple[int, ...]] = {
-            name: tuple(dict.fromkeys(next(units) for _ in own)) for name, own in ends.items()
+            name: tuple(dict.fromkeys(own)) for name, own in self._pod_units.items()
         }
         self.addresses = self.judge.addresses
         self.matrix: NDArray[np.int32] = self.judge.matrix
@@ -92,6 +93,35 @@ class Reachability:
     def connections(self, source: Party | str, destination: Party | str) -> ConnectionSet:
         """What passes between two workloads: the union over their pods. Raises KeyError for a name that is none."""
         return self._between(self.workload_units[str(source)], self.workload_units[str(destination)])
+
+    def pairs_of(self, names: Collection[str], ipv6: bool | None = None) -> Iterator[Pair]:
+        """Like `pairs`, but only those with one of the named workloads at an end."""
+        families = self.families(ipv6)
+        for name in names:
+            own = self.workload_units[name]
+            for other, units in self.workload_units.items():
+                if other == name:
+                    continue
+                ways = [(name, other, own, units)]
+                if other not in names:
+                    ways.append((other, name, units, own))
+                for source, destination, sources, destinations in ways:
+                    if connections := self._between(sources, destinations):
+                        yield Pair(self.workloads[source].party, self.workloads[destination].party, connections)
+            yield from self._outside(name, families, outgoing=False)
+            yield from self._outside(name, families, outgoing=True)
+
+    def judge_units(self, name: str) -> tuple[int, ...]:
+        """The unit of each pod of a workload, in the order of its pods."""
+        return self._pod_units[name]
+
+    def outside_unit(self, place: int) -> int:
+        """The unit of an address outside, by its place on the line."""
+        return self.judge.units.cells[self.addresses.cell(place)]
+
+    def cell(self, source: int, destination: int) -> ConnectionSet:
+        """What passes between two units."""
+        return self._value(int(self.matrix[source, destination]))
 
     def uneven(self) -> list[str]:
         """Workloads whose pods policies tell apart: their lines are unions over the pods."""
