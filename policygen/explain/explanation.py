@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from analyzers.flows import protocol_name
+from analyzers.flows import address_text, protocol_name
 from policygen.explain.ends import NamedEnd, end_text, pods_behind
 from policygen.explain.group_view import group_view
 from policygen.explain.kubernetes_view import kubernetes_view
@@ -91,7 +91,9 @@ def _answer(question: Question, source: FlowEnd, destination: FlowEnd, port: int
 
 
 def _text(end: FlowEnd, named: NamedEnd) -> str:
-    return named.text if end.endpoint is None else end_text(end.endpoint)
+    if end.endpoint is None:
+        return named.text
+    return end_text(end.endpoint) + (f" at {address_text(*end.address)}" if end.address is not None else "")
 
 
 def _service_hint(question: Question, destination: FlowEnd, port: int) -> tuple[str, ...]:
