@@ -308,7 +308,7 @@ def test_json_has_every_rule(tmp_path: Path) -> None:
     assert [rule["rule"] for rule in ingress["rules"]] == [f"shop/db ingress rule {index}" for index in range(3)]
     assert [[miss["part"] for miss in rule["misses"]] for rule in ingress["rules"]] == [
         ["namespace", "pod"],
-        ["address"],
+        ["peer"],
         ["namespace"],
     ]
     assert ingress["nearest"][0] == "shop/db ingress rule 2"
