@@ -56,3 +56,24 @@ def refuse_left_out(loaded: LoadedPolicies, strict: bool) -> None:
             click.echo(f"flowctl: left out: {problem.where}: {problem.reason}", err=True)
         click.echo("flowctl: nothing is judged, because of --strict", err=True)
         sys.exit(3)
+
+
+def host_network_option(function: F) -> F:
+    """--host-network."""
+    return click.option(
+        "--host-network",
+        type=click.Choice(["nodes", "pods"]),
+        default="nodes",
+        show_default=True,
+        help="What pods on the host's network are to policies: addresses of their node, as most plugins see them, "
+        "or pods like others.",
+    )(function)
+
+
+def ipv6_option(function: F) -> F:
+    """--ipv6 / --no-ipv6; None by default."""
+    return click.option(
+        "--ipv6/--no-ipv6",
+        default=None,
+        help="List ranges of IPv6 addresses. Default: when policies or addresses speak of IPv6.",
+    )(function)

@@ -166,7 +166,7 @@ def _without_unused_kinds(inventory: Inventory) -> Inventory:
 
 def _neither(others: Counter[str], inventory: Inventory) -> Iterator[Problem]:
     """Kinds that are neither policy nor inventory, counted."""
-    used = INVENTORY_KINDS | {workload.kind for workload in inventory.workloads}
+    used = INVENTORY_KINDS | {"Ingress", "Route"} | {workload.kind for workload in inventory.workloads}
     counted = {kind: count for kind, count in others.items() if kind not in used}
     if counted:
         kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(counted.items()))

@@ -21,6 +21,7 @@ SOURCE_PORT = 49152
 
 _NUMBERS = {name: number for number, name in PROTOCOLS.items()}
 _NOTHING = ConnectionSet()
+_REPLICA = " (another replica)"  # no pod has such a name
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,12 @@ class Change:
     def within(self) -> bool:
         """Whether both ends are one workload."""
         return self.source == self.destination
+
+    @property
+    def workloads(self) -> str:
+        """np-guard's words for ends that one side alone has: `workload a added`, `workload a and b removed`."""
+        named = self.appeared or self.vanished
+        return f"workload {' and '.join(named)} {'added' if self.appeared else 'removed'}" if named else ""
 
     @property
     def opened(self) -> ConnectionSet:
@@ -191,7 +198,7 @@ class _Refinement:
                     ends = self.ends[row], self.ends[column]
                     if row == column:
                         ends = ends[0], self._twin(source, row)
-                    witnesses.append(self._witness(*ends, gone, opened=opening))
+                    witnesses.append(witness_of(self.old, self.new, *ends, gone, opened=opening))
                     break
         return Change(
             self.old.workloads[source].party,
@@ -209,7 +216,7 @@ class _Refinement:
             assert end.endpoint is not None
             pods = zip(side.workloads[name].pods, side.judge_units(name), strict=True)
             others = [pod for pod, own in pods if own == unit[row] and pod != end.endpoint]
-            found.append(FlowEnd(others[0] if others else replace(end.endpoint, name=f"{end.endpoint.name}-replica")))
+            found.append(FlowEnd(others[0] if others else replace(end.endpoint, name=end.endpoint.name + _REPLICA)))
         return found[0], found[1]
 
     def outside(self) -> Iterator[Change]:
@@ -270,31 +277,12 @@ class _Refinement:
             for opened, gone in ((True, sides[1] - sides[0]), (False, sides[0] - sides[1])):
                 if gone and opened not in witnesses:
                     ends = (self.ends[piece], (end, end)) if outgoing else ((end, end), self.ends[piece])
-                    witnesses[opened] = self._witness(*ends, gone, opened=opened)
+                    witnesses[opened] = witness_of(self.old, self.new, *ends, gone, opened=opened)
         party = self.old.workloads[name].party
         source, destination = (party, outside) if outgoing else (outside, party)
         partly = sum(a != b for a, b in zip(before, after, strict=True)) < len(pieces)
         ordered = tuple(witnesses[opened] for opened in sorted(witnesses, reverse=True))
         return Change(source, destination, passed, passes, ordered, partly=partly)
-
-    def _witness(
-        self,
-        source: tuple[FlowEnd, FlowEnd],
-        destination: tuple[FlowEnd, FlowEnd],
-        connections: ConnectionSet,
-        *,
-        opened: bool,
-    ) -> Witness:
-        span = min(connections.spans, key=lambda s: (("TCP", "UDP", "SCTP").index(s.protocol), s.first))
-        port = next((wanted for wanted in (443, 53) if span.first <= wanted <= span.last), span.first)
-        protocol = _NUMBERS[span.protocol]
-        before = self.old.verdict(source[0], destination[0], protocol, port)
-        after = self.new.verdict(source[1], destination[1], protocol, port)
-        names = [_pod_name(source), _pod_name(destination)]
-        if before.allowed == after.allowed or after.allowed != opened:
-            raise AssertionError(f"the oracle does not see what the engine sees: {names}, {span}: {before}, {after}")
-        addresses = [_address(source), _address(destination)]
-        return Witness(names[0], addresses[0], names[1], addresses[1], span.protocol, port, before, after)
 
     # -- workloads of one side -----------------------------------------------------------------------------------------
 
@@ -312,6 +300,31 @@ class _Refinement:
                     appeared=named if appears else (),
                     vanished=() if appears else named,
                 )
+
+
+def witness_of(
+    old: Reachability,
+    new: Reachability,
+    source: tuple[FlowEnd, FlowEnd],
+    destination: tuple[FlowEnd, FlowEnd],
+    connections: ConnectionSet,
+    *,
+    opened: bool,
+) -> Witness:
+    """A packet of `connections`, which the change opens or closes; the ends as the old and the new side know them.
+
+    Raises AssertionError when the oracle sees no difference: then this module is wrong, and says so.
+    """
+    span = min(connections.spans, key=lambda s: (("TCP", "UDP", "SCTP").index(s.protocol), s.first))
+    port = next((wanted for wanted in (443, 53) if span.first <= wanted <= span.last), span.first)
+    protocol = _NUMBERS[span.protocol]
+    before = old.verdict(source[0], destination[0], protocol, port)
+    after = new.verdict(source[1], destination[1], protocol, port)
+    names = [_pod_name(source), _pod_name(destination)]
+    if before.allowed == after.allowed or after.allowed != opened:
+        raise AssertionError(f"the oracle does not see what the engine sees: {names}, {span}: {before}, {after}")
+    addresses = [_address(source), _address(destination)]
+    return Witness(names[0], addresses[0], names[1], addresses[1], span.protocol, port, before, after)
 
 
 def _common_numbers(old: Reachability, new: Reachability) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -344,5 +357,7 @@ def _pod_name(ends: tuple[FlowEnd, FlowEnd]) -> str:
 
 
 def _address(ends: tuple[FlowEnd, FlowEnd]) -> str:
+    if ends[1].endpoint is not None and ends[1].endpoint.name.endswith(_REPLICA):
+        return ""
     addresses = ends[1].addresses or ends[0].addresses
     return line_text(on_line(addresses[0])) if addresses else ""

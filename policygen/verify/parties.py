@@ -5,9 +5,10 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass, field
 
+from analyzers.flows import address_halves
 from analyzers.inventory import Endpoint, Inventory
 from policygen.verify.matching import FlowEnd
-from policygen.verify.spaces import MAPPED_FIRST, MAPPED_LAST
+from policygen.verify.spaces import MAPPED_FIRST, MAPPED_LAST, on_line
 
 _HASH = "pod-template-hash"
 
@@ -69,6 +70,18 @@ def party_name(pod: Endpoint, *, declared: bool) -> str:
     if kind == "Deployment" and not declared and template_hash:
         name, kind = f"{name}-{template_hash}", "ReplicaSet"
     return f"{workload.namespace or pod.namespace}/{name}[{kind}]"
+
+
+def party_names(inventory: Inventory) -> dict[int, str]:
+    """The name in answers of each pod of the inventory, by its id; the inventory keeps them alive."""
+    declared = {template.workload for template in inventory.templates}
+    return {id(pod): party_name(pod, declared=pod.workload in declared) for pod in inventory.endpoints if pod.namespace}
+
+
+def external_bounds(party: Party) -> tuple[int, int]:
+    """(first, last) place on the line of a range of addresses."""
+    first, last = party.name.removesuffix("[External]").split("-")
+    return on_line(address_halves(first)), on_line(address_halves(last))
 
 
 def external_party(first: int, last: int) -> Party:
