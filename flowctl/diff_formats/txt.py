@@ -35,7 +35,7 @@ def _line(change: Change, ends: str) -> str:
 
 
 def _seen(seen: SeenFlows) -> Iterator[str]:
-    yield f"Flows seen: {seen.flows}; the change would break {len(seen.broken)}, and let {seen.mended} pass that could not"
+    yield f"Flows seen: {seen.flows}; the change would break {len(seen.broken)} and mend {seen.mended}"
     for denial in seen.broken[:_SHOWN]:
         flow = denial.flow
         yield f"would break: {flow.source_label} -> {flow.destination_label} port {flow.port}/{flow.protocol}, " \
