@@ -178,7 +178,7 @@ SAMPLES: dict[str, Sample] = {
     "service-port": Sample(
         faulty=ingress(f"{{{FROM_DB}, ports: [{{port: 80}}]}}"),
         paths=("spec.ingress[0].ports[0]",),
-        proof="shop/web is reached on TCP http",
+        proof="shop/web is reached on TCP 8080",
         sound=ingress(f"{{{FROM_DB}, ports: [{{port: 8080}}]}}"),
         severity="error",
     ),
