@@ -24,11 +24,8 @@ from analyzers.ingest.sources import (
 )
 from analyzers.ingest.worker_tables import WorkerTables
 from analyzers.kernels.capture_files import SMALLEST_WINDOW, CaptureReader, NotACapture
-from analyzers.kernels.frames import PacketBatch
-from analyzers.kernels.packets import packets_to_connections
-from analyzers.kernels.tables import CONNECTION_WORDS, upsert_connections
+from analyzers.kernels.connections import C_CONNECTIONS, C_ERRORS, C_FIRST, C_LAST, C_PACKETS, Target
 from analyzers.kernels.text import (
-    BLOCK_ROWS,
     PADDING,
     S_CONNECTIONS,
     S_FIRST,
@@ -48,7 +45,6 @@ RANGE_BYTES = 32 << 20
 
 SNIFF_BYTES = 64 * 1024
 CAPTURE_WINDOW = 4 << 20
-PACKETS_AT_ONCE = 4096
 CAPTURE_MAGICS = (
     b"\xa1\xb2\xc3\xd4",
     b"\xd4\xc3\xb2\xa1",
@@ -345,8 +341,6 @@ class Worker:
     def _read_capture(
         self, item: CaptureItem, stream: BinaryIO, skips: SkipCounts, network: int, observer: int
     ) -> None:
-        batch = PacketBatch.allocate(PACKETS_AT_ONCE)
-        rows = np.zeros((BLOCK_ROWS, CONNECTION_WORDS), np.uint64)
         errors = 0
         readers: list[CaptureReader] = []  # none until the first window told that it is a capture
         try:
@@ -356,8 +350,7 @@ class Worker:
                 else:
                     readers[0].feed(window, final=final)
                 reader = readers[0]
-                while count := reader.next_batch(batch):
-                    errors += self._add_packets(batch, count, rows, network, observer)
+                errors += self._add_packets(reader, network, observer)
                 if self._progress is not None:
                     self._progress(self.bytes_read, int(self.tables.tables.state[S_RECORDS]))
                 if reader.finished:
@@ -402,24 +395,20 @@ class Worker:
             window = np.concatenate(parts)
             yield window, final
 
-    def _add_packets(
-        self, batch: PacketBatch, count: int, rows: NDArray[np.uint64], network: int, observer: int
-    ) -> int:
-        errors = 0
+    def _add_packets(self, reader: CaptureReader, network: int, observer: int) -> int:
+        """The packets of the reader's present window into the tables -> ICMP errors, which are left out."""
         state = self.tables.tables.state
-        times = batch.time[:count]
-        state[S_FIRST] = min(state[S_FIRST], int(times.min()))
-        state[S_LAST] = max(state[S_LAST], int(times.max()))
-        for start in range(0, count, BLOCK_ROWS):
+        errors = 0
+        done = False
+        while not done:
             self.tables.make_room()
             now = self.tables.tables
-            written, left_out = packets_to_connections(
-                batch.src_hi, batch.src_lo, batch.dst_hi, batch.dst_lo, batch.meta, batch.size, batch.time,
-                start, min(start + BLOCK_ROWS, count), np.uint64(network), np.uint64(observer), self._facts, rows,
-            )  # fmt: skip
-            errors += left_out
-            state[S_RECORDS] += written
-            state[S_CONNECTIONS] = upsert_connections(
-                rows, written, now.connection_index, now.connections, int(state[S_CONNECTIONS])
-            )
+            table = Target.over(now.connection_index, now.connections, int(state[S_CONNECTIONS]))
+            done = reader.aggregate(table, network, observer, self._facts)
+            counted = table.counters
+            state[S_CONNECTIONS] = counted[C_CONNECTIONS]
+            state[S_RECORDS] += counted[C_PACKETS]
+            state[S_FIRST] = min(state[S_FIRST], counted[C_FIRST])
+            state[S_LAST] = max(state[S_LAST], counted[C_LAST])
+            errors += int(counted[C_ERRORS])
         return errors

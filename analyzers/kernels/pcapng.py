@@ -27,6 +27,7 @@ from analyzers.kernels.capture_state import (
     S_UNFIT,
     S_WANTED,
     Outcome,
+    fetch_ahead,
     note,
     u16,
     u32,
@@ -274,7 +275,9 @@ def walk_pcapng(buf: Any, state: Any, interfaces: Any, tally: Any, records: Any)
     position = state[S_POSITION]
     count = np.int64(0)
     outcome = FULL
+    fetched = position
     while count < capacity:
+        fetched = fetch_ahead(buf, position, fetched)
         if state[S_TRAILER] > 0:
             position, outcome = _pass_over(buf, position, state)
             if outcome != FULL:
