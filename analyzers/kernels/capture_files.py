@@ -84,7 +84,7 @@ _DAMAGE = {
 }
 
 
-_NO_INTERFACES = Interfaces(*(np.zeros(0, kind) for kind in (np.int64, np.int64, np.uint64, np.int64)))
+_NO_INTERFACES = Interfaces.empty(0)
 
 
 class Carrier(NamedTuple):

@@ -225,7 +225,7 @@ def add_packets(
 class Target(NamedTuple):
     """The table that packets go to: see analyzers.kernels.tables for the rows and the index."""
 
-    index: NDArray[np.uint64]
+    slots: NDArray[np.uint64]
     rows: NDArray[np.uint64]  # [n, CONNECTION_WORDS]
     counters: NDArray[np.int64]  # [COUNTERS]
     batch: NDArray[np.uint64]  # [PACKETS_AT_ONCE, PACKET_WORDS], scratch
@@ -253,7 +253,7 @@ def aggregate_capture(
     walked = np.int64(0)
     while True:
         count = counters[C_CONNECTIONS] + PACKETS_AT_ONCE
-        if count > target.rows.shape[0] or 2 * count > target.index.size:
+        if count > target.rows.shape[0] or 2 * count > target.slots.size:
             return walked, ROOM
         if linktype < 0:
             found, outcome = walk_pcapng(buf, state, interfaces, tally, records)
@@ -266,7 +266,7 @@ def aggregate_capture(
         filled = decode_frames(buf, records, found, inner, memory, packets, tally)
         add_packets(
             packets, filled, network, observer, facts, target.batch,
-            target.index, target.rows, counters, buf, end, lines,
+            target.slots, target.rows, counters, buf, end, lines,
         )  # fmt: skip
         if outcome != FULL:
             return walked, outcome

@@ -65,13 +65,10 @@ class Interfaces(NamedTuple):
     offset: NDArray[np.int64]  # seconds to add (if_tsoffset)
 
     @staticmethod
-    def empty() -> Interfaces:
-        """Room for MAX_INTERFACES; zero pages until they are described."""
+    def empty(room: int = MAX_INTERFACES) -> Interfaces:
+        """Room for so many; zero pages until they are described."""
         return Interfaces(
-            np.zeros(MAX_INTERFACES, np.int64),
-            np.zeros(MAX_INTERFACES, np.int64),
-            np.zeros(MAX_INTERFACES, np.uint64),
-            np.zeros(MAX_INTERFACES, np.int64),
+            np.zeros(room, np.int64), np.zeros(room, np.int64), np.zeros(room, np.uint64), np.zeros(room, np.int64)
         )
 
 
