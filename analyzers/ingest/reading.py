@@ -25,6 +25,7 @@ from analyzers.ingest.sources import (
 from analyzers.ingest.worker_tables import WorkerTables
 from analyzers.kernels.capture_files import SMALLEST_WINDOW, CaptureReader, NotACapture
 from analyzers.kernels.connections import C_CONNECTIONS, C_ERRORS, C_FIRST, C_LAST, C_PACKETS, Target
+from analyzers.kernels.ipv4_flows import Flows
 from analyzers.kernels.text import (
     PADDING,
     S_CONNECTIONS,
@@ -212,6 +213,7 @@ class Worker:
         self._networks = networks
         self._progress = progress
         self._scratch = new_scratch()
+        self._flows: Flows | None = None
         self._buffer = np.zeros(PADDING + BUFFER_BYTES + PADDING, np.uint8)
 
     def process(self, item: Item) -> None:
@@ -350,7 +352,7 @@ class Worker:
                 else:
                     readers[0].feed(window, final=final)
                 reader = readers[0]
-                errors += self._add_packets(reader, network, observer)
+                errors += self._with_room(lambda target: readers[0].aggregate(target, network, observer, self._facts))
                 if self._progress is not None:
                     self._progress(self.bytes_read, int(self.tables.tables.state[S_RECORDS]))
                 if reader.finished:
@@ -359,6 +361,7 @@ class Worker:
             skips.add(damage.reason, 1, [(damage.offset, "")])
         except NotACapture as problem:
             skips.add(str(problem), 1, [(0, "")])
+        self._with_room(lambda target: CaptureReader.finish(target, network, observer))
         for reader in readers:
             for reason, (count, samples) in reader.counts().items():
                 skips.add(reason, count, [(at, "") for at in samples])
@@ -395,17 +398,19 @@ class Worker:
             window = np.concatenate(parts)
             yield window, final
 
-    def _add_packets(self, reader: CaptureReader, network: int, observer: int) -> int:
-        """The packets of the reader's present window into the tables -> ICMP errors, which are left out."""
+    def _with_room(self, step: Callable[[Target], bool]) -> int:
+        """Let `step` add packets to the tables, with more room as often as it asks -> ICMP errors, left out."""
+        if self._flows is None:
+            self._flows = Flows.empty()
         state = self.tables.tables.state
         errors = 0
         done = False
         while not done:
             self.tables.make_room()
             now = self.tables.tables
-            table = Target.over(now.connection_index, now.connections, int(state[S_CONNECTIONS]))
-            done = reader.aggregate(table, network, observer, self._facts)
-            counted = table.counters
+            target = Target.over(now.connection_index, now.connections, int(state[S_CONNECTIONS]), self._flows)
+            done = step(target)
+            counted = target.counters
             state[S_CONNECTIONS] = counted[C_CONNECTIONS]
             state[S_RECORDS] += counted[C_PACKETS]
             state[S_FIRST] = min(state[S_FIRST], counted[C_FIRST])

@@ -48,6 +48,7 @@ from analyzers.kernels.connections import (
     ROOM,
     Target,
     aggregate_capture,
+    flush,
 )
 from analyzers.kernels.frame_status import FrameStatus
 from analyzers.kernels.frames import Memory, PacketBatch, decode_frames
@@ -221,6 +222,8 @@ class CaptureReader:
     def aggregate(self, target: Target, network: int, observer: int, facts: Any) -> bool:
         """Add this window's packets to a table -> whether it is done; if not, the table needs room first.
 
+        After the last window they are all there only when `finish` has returned True.
+
         `facts`: see analyzers.kernels.text.Facts. The same packets as from `next_batch`, without leaving the kernel.
         """
         if self._exhausted:
@@ -239,6 +242,11 @@ class CaptureReader:
         self._exhausted = code >= NEED_MORE
         self._stop(Outcome(code))
         return True
+
+    @staticmethod
+    def finish(target: Target, network: int, observer: int) -> bool:
+        """What is still kept beside the table goes into it -> whether that is done; if not, the table needs room."""
+        return bool(flush(np.uint64(network), np.uint64(observer), target))
 
     def _walk(self, capacity: int) -> tuple[int, int]:
         if len(self._records.start) != capacity:

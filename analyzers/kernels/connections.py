@@ -11,8 +11,19 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from analyzers.kernels.capture_state import FULL, S_POSITION
+from analyzers.kernels.capture_state import FULL
 from analyzers.kernels.frames import decode_frames
+from analyzers.kernels.ipv4_flows import (
+    F_COUNT,
+    F_INDEX,
+    FLOW_WORDS,
+    Flows,
+    add_flows,
+    flow_key,
+    flush_flows,
+    is_ipv4,
+    make_room_for_flows,
+)
 from analyzers.kernels.jit import inlined, kernel, prefetch
 from analyzers.kernels.pcap import walk_pcap
 from analyzers.kernels.pcapng import walk_pcapng
@@ -60,7 +71,6 @@ PACKET_WORDS = 13
 _TCP, _ICMP, _ICMP6, _SCTP = np.uint64(6), np.uint64(1), np.uint64(58), np.uint64(132)
 _BYTE = np.uint64(0xFF)
 _ICMP_ERROR = np.uint64(4)
-_CACHE_LINE = 64
 
 
 def _evidence() -> NDArray[np.uint64]:
@@ -79,6 +89,11 @@ def _evidence() -> NDArray[np.uint64]:
 
 
 _EVIDENCE_OF = _evidence()
+
+
+@inlined
+def _evidence_kind(protocol: Any) -> Any:
+    return 0 if protocol == _TCP else (1 if protocol == _SCTP else 2)
 
 
 @inlined
@@ -115,9 +130,8 @@ def _packet_key(packets: Any, i: Any, network: Any, observer: Any, facts: Any, b
         mine = _either_epoch(hi, lo, network, time, facts)
         yours = _either_epoch(to_hi, to_lo, network, time, facts)
         row[6] = ((yours if swap else mine) << U32) | (mine if swap else yours)
-    kind = 0 if protocol == _TCP else (1 if protocol == _SCTP else 2)
     back = np.int64(swap)
-    row[_EVIDENCE] = _EVIDENCE_OF[kind, back, np.int64(flags)]
+    row[_EVIDENCE] = _EVIDENCE_OF[_evidence_kind(protocol), back, np.int64(flags)]
     row[_BACK] = np.uint64(back * 2)
     row[_SIZE] = packets.size[i]
     moment = min(time, MASK32)  # the row format ends in 2106
@@ -177,31 +191,19 @@ def _add_packet(new: Any, index: Any, mask: Any, rows: Any, count: Any) -> Any:
         slot = (slot + U1) & mask
 
 
-@inlined
-def _fetch(buf: Any, at: Any, lines: Any) -> Any:
-    """Ask for some cache lines of the window -> where the next ones start."""
-    for _ in range(lines):
-        prefetch(buf, min(at, len(buf) - 1))
-        at += _CACHE_LINE
-    return at
-
-
 @kernel
-def add_packets(
-    packets: Any, n: Any, network: Any, observer: Any, facts: Any, batch: Any,
-    index: Any, rows: Any, counters: Any, buf: Any, ahead: Any, lines: Any,
-) -> None:  # fmt: skip
-    """Add the first `n` packets to the table; ICMP errors, which quote a packet that never arrived, are counted only.
+def add_packets(packets: Any, n: Any, network: Any, observer: Any, facts: Any, target: Any) -> None:
+    """Add the first `n` packets to the target; ICMP errors, which quote a packet that never arrived, are counted only.
 
-    batch: uint64[>= n, PACKET_WORDS], scratch. The caller guarantees room for n rows, and an index at most half full
-    afterwards. For each packet and step `lines` cache lines of `buf` from `ahead` on are asked for.
+    The caller guarantees room: n rows in the table, an index at most half full afterwards, n flows.
     """
-    mask = np.uint64(index.size - 1)
-    count = counters[C_CONNECTIONS]
+    counters, batch, small = target.counters, target.batch, target.small
+    index, rows, slots = target.slots, target.rows, target.flows.slots
+    mask, flow_mask = np.uint64(index.size - 1), np.uint64(target.flows.counts[F_INDEX] - 1)
     first, last = counters[C_FIRST], counters[C_LAST]
-    taken = np.int64(0)
+    general, short = np.int64(0), np.int64(0)
+    cuts = facts.cut_keys.shape[0] > 0
     for i in range(n):
-        ahead = _fetch(buf, ahead, lines)
         time = np.int64(packets.time[i])
         first = min(first, time)
         last = max(last, time)
@@ -209,35 +211,57 @@ def add_packets(
         if (protocol == _ICMP or protocol == _ICMP6) and (packets.meta[i] >> U16) & _ICMP_ERROR:
             counters[C_ERRORS] += 1
             continue
-        _packet_key(packets, i, network, observer, facts, batch, taken)
-        prefetch(index, batch[taken, _HASH] & mask)
-        taken += 1
-    for i in range(taken):
+        if not cuts and is_ipv4(packets, i):
+            value = flow_key(packets, i, _EVIDENCE_OF[_evidence_kind(protocol)], small, short)
+            prefetch(slots, value & flow_mask)
+            short += 1
+        else:
+            _packet_key(packets, i, network, observer, facts, batch, general)
+            prefetch(index, batch[general, _HASH] & mask)
+            general += 1
+    for i in range(general):
         _find_slot(batch[i], index, mask, rows)
-    for i in range(taken):
-        ahead = _fetch(buf, ahead, lines)
+    add_flows(target.flows, small, short)
+    count = counters[C_CONNECTIONS]
+    for i in range(general):
         count = _add_packet(batch[i], index, mask, rows, count)
     counters[C_CONNECTIONS] = count
-    counters[C_PACKETS] += taken
+    counters[C_PACKETS] += general + short
     counters[C_FIRST], counters[C_LAST] = first, last
 
 
 class Target(NamedTuple):
-    """The table that packets go to: see analyzers.kernels.tables for the rows and the index."""
+    """The table that packets go to (see analyzers.kernels.tables for the rows and the index), and the flows before it.
+
+    Packets are in the table only when `flush` has said so.
+    """
 
     slots: NDArray[np.uint64]
     rows: NDArray[np.uint64]  # [n, CONNECTION_WORDS]
     counters: NDArray[np.int64]  # [COUNTERS]
+    flows: Flows
     batch: NDArray[np.uint64]  # [PACKETS_AT_ONCE, PACKET_WORDS], scratch
+    small: NDArray[np.uint64]  # [PACKETS_AT_ONCE, FLOW_WORDS], scratch
 
     @staticmethod
-    def over(index: NDArray[np.uint64], rows: NDArray[np.uint64], count: int) -> Target:
+    def over(index: NDArray[np.uint64], rows: NDArray[np.uint64], count: int, flows: Flows) -> Target:
         """A table that has `count` rows; nothing else was counted yet."""
         counters = np.zeros(COUNTERS, np.int64)
         counters[C_CONNECTIONS] = count
         counters[C_FIRST] = np.iinfo(np.int64).max
         counters[C_LAST] = -1
-        return Target(index, rows, counters, np.zeros((PACKETS_AT_ONCE, PACKET_WORDS), np.uint64))
+        batch = np.zeros((PACKETS_AT_ONCE, PACKET_WORDS), np.uint64)
+        return Target(index, rows, counters, flows, batch, np.zeros((PACKETS_AT_ONCE, FLOW_WORDS), np.uint64))
+
+
+@kernel
+def flush(network: Any, observer: Any, target: Any) -> Any:
+    """Move the flows into the table while it has room -> whether all are there."""
+    counters, flows = target.counters, target.flows
+    counters[C_CONNECTIONS] = flush_flows(
+        flows, (network << U48) | observer, target.slots, target.rows, counters[C_CONNECTIONS], target.batch
+    )
+    return flows.counts[F_COUNT] == 0
 
 
 @kernel
@@ -255,18 +279,14 @@ def aggregate_capture(
         count = counters[C_CONNECTIONS] + PACKETS_AT_ONCE
         if count > target.rows.shape[0] or 2 * count > target.slots.size:
             return walked, ROOM
+        if not make_room_for_flows(target.flows, PACKETS_AT_ONCE) and not flush(network, observer, target):
+            return walked, ROOM
         if linktype < 0:
             found, outcome = walk_pcapng(buf, state, interfaces, tally, records)
         else:
             found, outcome = walk_pcap(buf, linktype, state, records)
         walked += found
-        end = state[S_POSITION]
-        # the next batch is about as long as this one: two steps ask for half of its lines each
-        lines = np.int64(0)
         filled = decode_frames(buf, records, found, inner, memory, packets, tally)
-        add_packets(
-            packets, filled, network, observer, facts, target.batch,
-            target.slots, target.rows, counters, buf, end, lines,
-        )  # fmt: skip
+        add_packets(packets, filled, network, observer, facts, target)
         if outcome != FULL:
             return walked, outcome
