@@ -14,6 +14,7 @@ from analyzers.build_map import build_map
 from analyzers.flows import IngestReport, address_text
 from analyzers.identify import EXTERNAL, IdentifiedFlows, identify
 from analyzers.ingest.aggregate import IngestOptions, aggregate
+from analyzers.ingest.log_formats import log_formats
 from analyzers.ingest.sources import InputError
 from analyzers.inventory import Inventory
 from analyzers.inventory.load import InventoryError, load_inventory
@@ -61,6 +62,7 @@ def observe(inputs: Inputs) -> Observation:
                     interface_networks=interface_networks(inventory),
                     cuts=cuts(inventory),
                     declared=declared,
+                    log_formats=log_formats(inputs.log_format, inventory.flow_logs),
                     progress=progress,
                 ),
             )

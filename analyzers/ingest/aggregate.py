@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from analyzers.flows import FlowTable, IngestReport, Skip
 from analyzers.ingest.coverage import SkipCounts, merge_skips
 from analyzers.ingest.direction import settle
+from analyzers.ingest.log_formats import LogFormats
 from analyzers.ingest.reading import CaptureItem, Item, MixedFormats, TextItem, Worker, plan
 from analyzers.ingest.sources import Source, expand
 from analyzers.ingest.worker_tables import WorkerTables
@@ -35,6 +36,7 @@ class IngestOptions:
     interface_networks: Mapping[str, str] = field(default_factory=dict)  # interface id -> network
     cuts: Cuts = field(default_factory=dict)
     declared: frozenset[tuple[int, int, int, int]] = frozenset()  # (hi, lo, port, protocol) that an inventory declares
+    log_formats: LogFormats = field(default_factory=LogFormats)  # of records that carry no header
     progress: Callable[[int, int], None] | None = None  # (bytes read, records), called from worker threads
 
 
@@ -106,7 +108,7 @@ def _read_all(
     interfaces = {i: number[n] for i, n in options.interface_networks.items()}
     facts = cut_facts(options, networks)
     skips: list[SkipCounts] = []
-    items, formats = plan(sources, options.format, whole, skips)
+    items, formats = plan(sources, options.format, whole, skips, options.log_formats)
     queue = iter(items)
     lock = threading.Lock()
     stop = threading.Event()

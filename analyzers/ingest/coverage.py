@@ -8,7 +8,12 @@ from dataclasses import dataclass, field
 from analyzers.flows import Skip
 
 SAMPLES = 3
-COVERAGE_REASONS = ("NODATA: no traffic in the window", "SKIPDATA: the log lost records in the window")
+CONTROL_MESSAGE = "CONTROL_MESSAGE: CloudWatch Logs tests that the way is open"
+COVERAGE_REASONS = (
+    "NODATA: no traffic in the window",
+    "SKIPDATA: the log lost records in the window",
+    CONTROL_MESSAGE,
+)
 
 
 @dataclass

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analyzers.ingest.coverage import COVERAGE_REASONS, SkipCounts, printable
-from analyzers.ingest.formats import aws_vpc
+from analyzers.ingest.formats import aws_cloudwatch, aws_vpc, unread
+from analyzers.ingest.log_formats import DEFAULT_FIELDS, LogFormats, normalise
 from analyzers.ingest.sources import (
     GZIP_MAGIC,
     READ_BYTES,
@@ -92,6 +93,12 @@ class TextItem:
     start: int = 0
     end: int | None = None
     head: bytes = b""  # taken from standard input while sniffing
+    formats: LogFormats | None = None  # not None: JSON envelopes, whose messages these may be
+
+    @property
+    def format(self) -> str:
+        """What the report calls it."""
+        return aws_vpc.NAME if self.formats is None else aws_cloudwatch.NAME
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +108,21 @@ class CaptureItem:
     source: Source
     head: bytes = b""
 
+    @property
+    def format(self) -> str:
+        """What the report calls it."""
+        return "capture"
+
 
 Item = TextItem | CaptureItem
 
 
 def plan(
-    sources: Sequence[Source], forced: str | None, whole: frozenset[str], skips: list[SkipCounts]
+    sources: Sequence[Source],
+    forced: str | None,
+    whole: frozenset[str],
+    skips: list[SkipCounts],
+    formats_known: LogFormats | None = None,
 ) -> tuple[list[Item], dict[str, int]]:
     """Work items, and how many sources have which format. What cannot be read is added to `skips`."""
     items: list[Item] = []
@@ -114,7 +130,7 @@ def plan(
     for source in sources:
         refused = SkipCounts(source.name)
         try:
-            found = _sniff(source, forced, whole)
+            found = _sniff(source, forced, whole, formats_known or LogFormats())
         except StreamDamage as damage:
             refused.add(damage.reason, 1, [(damage.offset, "")])
             found = []
@@ -124,13 +140,12 @@ def plan(
         if refused.counts:
             skips.append(refused)
         if found:
-            name = aws_vpc.NAME if isinstance(found[0], TextItem) else "capture"
-            formats[name] = formats.get(name, 0) + 1
+            formats[found[0].format] = formats.get(found[0].format, 0) + 1
         items.extend(found)
     return items, formats
 
 
-def _sniff(source: Source, forced: str | None, whole: frozenset[str]) -> list[Item]:
+def _sniff(source: Source, forced: str | None, whole: frozenset[str], known: LogFormats) -> list[Item]:
     stream = open_source(source)
     raw = stream.read(SNIFF_BYTES)
     taken = raw if source.is_stdin else b""
@@ -146,16 +161,30 @@ def _sniff(source: Source, forced: str | None, whole: frozenset[str]) -> list[It
         stream.close()
     if forced == "capture" or (forced is None and head.startswith(CAPTURE_MAGICS)):
         return [CaptureItem(source, taken)]
-    fields = aws_vpc.recognise(head)
+    if aws_cloudwatch.recognise(head):
+        return [TextItem(source, DEFAULT_FIELDS, head=taken, formats=known)]
+    fields = aws_vpc.recognise(head, known)
     if fields is None:
-        if forced == aws_vpc.NAME:
-            fields = aws_vpc.DEFAULT_FIELDS
-        else:
-            raise InputError(f"no flow log and no capture: it begins with '{printable(head, 40)}'; --format forces one")
+        if forced != aws_vpc.NAME:
+            raise InputError(_refusal(head))
+        fields = known.given or DEFAULT_FIELDS
     aws_vpc.layout(fields)
     if compressed or source.is_stdin or source.name in whole or source.size <= RANGE_BYTES:
         return [TextItem(source, fields, head=taken)]
     return list(_ranges(source, fields))
+
+
+def _refusal(head: bytes) -> str:
+    """Why a file that begins with `head` is not read."""
+    name = unread.recognise(head)
+    if name is not None:
+        return f"recognised as {name}, which flowctl does not read yet"
+    if count := aws_vpc.unnamed_fields(head):
+        return (
+            f"lines of {count} fields that may be flow-log records, without a header: say what the fields are, with "
+            "--log-format or describe-flow-logs JSON as --inventory"
+        )
+    return f"no flow log and no capture: it begins with '{printable(head, 40)}'; --format forces one"
 
 
 def _first_piece(stream: BinaryIO, raw: bytes) -> tuple[bytes, bytes]:
@@ -243,7 +272,10 @@ class Worker:
 
     # -- text --------------------------------------------------------------------------------------------------
 
-    def _pieces(self, item: TextItem, stream: BinaryIO) -> Iterator[bytes | memoryview]:
+    def _pieces(self, item: TextItem, stream: BinaryIO, skips: SkipCounts) -> Iterator[bytes | memoryview]:
+        if item.formats is not None:
+            yield from aws_cloudwatch.lines(inflate(stream, item.head), item.formats, skips)
+            return
         if item.end is None:
             yield from inflate(stream, item.head)
             return
@@ -264,7 +296,7 @@ class Worker:
         fill = 0
         offset = item.start  # of the buffer's first data byte, in the (decompressed) text
         try:
-            for piece in self._pieces(item, stream):
+            for piece in self._pieces(item, stream, skips):
                 self.bytes_read += len(piece)
                 at = 0
                 while at < len(piece):
@@ -312,7 +344,7 @@ class Worker:
     def _next_layout(
         self, item: TextItem, layout: aws_vpc.Layout, line: bytes, offset: int, skips: SkipCounts
     ) -> aws_vpc.Layout:
-        fields = tuple(aws_vpc.normalise(part) for part in line.decode("utf-8", "replace").split())
+        fields = tuple(normalise(part) for part in line.decode("utf-8", "replace").split())
         if fields == layout.fields:
             return layout
         if item.end is not None:
@@ -321,7 +353,7 @@ class Worker:
             changed = aws_vpc.layout(fields)
         except aws_vpc.UnusableHeader as problem:
             skips.add(str(problem), 1, [(offset, printable(line))])
-            return layout
+            return aws_vpc.nothing_usable()
         skips.notes.add("lines of several formats in one file, each read by the header above it")
         return changed
 

@@ -125,6 +125,7 @@ def _inventory(facts: list[Facts], notes: Iterable[InventoryNote], files: int) -
         files=files,
         security_groups=tuple(sorted({g for one in facts for g in one.security_groups})),
         host_network_workloads=_workloads(w for one in facts for w in one.host_network_workloads),
+        flow_logs=tuple(sorted({log for one in facts for log in one.flow_logs})),
     )
 
 
