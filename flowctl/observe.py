@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
 import numpy as np
 
+from analyzers.blind_spots import blind_spots
 from analyzers.build_map import build_map
 from analyzers.flows import IngestReport, address_text
 from analyzers.identify import EXTERNAL, IdentifiedFlows, identify
@@ -68,6 +69,8 @@ def observe(inputs: Inputs) -> Observation:
             )
     except (InputError, InventoryError) as problem:
         raise click.UsageError(str(problem)) from problem
+    told = blind_spots(flows, inventory, report.plain_sources)
+    report = replace(report, notes=tuple(sorted({*report.notes, *told})))
     identified = identify(flows, inventory)
     service_map, edge_of_row = build_map(identified)
     return Observation(inventory, report, service_map, qualify(service_map.edges), identified, edge_of_row)

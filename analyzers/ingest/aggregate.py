@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from analyzers.flows import FlowTable, IngestReport, Skip
 from analyzers.ingest.coverage import SkipCounts, merge_skips
 from analyzers.ingest.direction import settle
+from analyzers.ingest.flow_logs import covered_twice, flow_log_of
 from analyzers.ingest.log_formats import LogFormats
 from analyzers.ingest.reading import CaptureItem, Item, MixedFormats, TextItem, Worker, plan
 from analyzers.ingest.sources import Source, expand
@@ -57,6 +58,7 @@ def aggregate(names: Sequence[str], options: IngestOptions | None = None) -> tup
         except MixedFormats as mixed:
             whole |= {mixed.source}  # its parts have different formats: read it again from one end to the other
     flows = settle(tables, options.declared)
+    notes += covered_twice(flows)
     state = tables.tables.state
     records = int(state[S_RECORDS])
     counted, coverage, remarks = merge_skips(skips)
@@ -70,6 +72,7 @@ def aggregate(names: Sequence[str], options: IngestOptions | None = None) -> tup
         formats=dict(sorted(formats.items())),
         first=int(state[S_FIRST]) if records else None,
         last=int(state[S_LAST]) if records else None,
+        plain_sources=len({part.source for part in skips if part.plain}),
     )
     return flows, report
 
@@ -109,6 +112,28 @@ def _read_all(
     facts = cut_facts(options, networks)
     skips: list[SkipCounts] = []
     items, formats = plan(sources, options.format, whole, skips, options.log_formats)
+    by_log: dict[str, list[Item]] = {}
+    for item in items:
+        by_log.setdefault(flow_log_of(item.source.name), []).append(item)
+    workers: list[Worker] = []
+    total: WorkerTables | None = None
+    for flow_log, part in sorted(by_log.items()):
+        now = _read_items(part, options, lambda log=flow_log: WorkerTables(networks, interfaces, log), facts)  # type: ignore[misc]
+        workers += now
+        if total is None:
+            total = now[0].tables if len(by_log) == 1 else WorkerTables(networks, {})
+        for worker in now:
+            if worker.tables is not total:
+                total.absorb(worker.tables)
+    for worker in workers:
+        skips.extend(worker.skips)
+    return total or WorkerTables(networks, interfaces), skips, formats, sum(w.bytes_read for w in workers)
+
+
+def _read_items(
+    items: Sequence[Item], options: IngestOptions, tables: Callable[[], WorkerTables], facts: Facts
+) -> list[Worker]:
+    """Work through the items of one flow log; the workers with what they have."""
     queue = iter(items)
     lock = threading.Lock()
     stop = threading.Event()
@@ -118,7 +143,7 @@ def _read_all(
             return None if stop.is_set() else next(queue, None)
 
     def work() -> Worker:
-        worker = Worker(WorkerTables(networks, interfaces), facts, options.networks, options.progress)
+        worker = Worker(tables(), facts, options.networks, options.progress)
         try:
             while (item := next_item()) is not None:
                 worker.process(item)
@@ -129,16 +154,9 @@ def _read_all(
 
     threads = max(1, min(options.threads or available_cores(), len(items)))
     if threads == 1:
-        workers = [work()]
-    else:
-        with ThreadPoolExecutor(threads) as pool:
-            workers = [future.result() for future in [pool.submit(work) for _ in range(threads)]]
-    first, *others = workers
-    for other in others:
-        first.tables.absorb(other.tables)
-    for worker in workers:
-        skips.extend(worker.skips)
-    return first.tables, skips, formats, sum(w.bytes_read for w in workers)
+        return [work()]
+    with ThreadPoolExecutor(threads) as pool:
+        return [future.result() for future in [pool.submit(work) for _ in range(threads)]]
 
 
 __all__ = ["CaptureItem", "IngestOptions", "IngestReport", "Skip", "TextItem", "aggregate", "available_cores"]

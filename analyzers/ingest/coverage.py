@@ -24,6 +24,7 @@ class SkipCounts:
     counts: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     samples: dict[str, list[tuple[int, str]]] = field(default_factory=lambda: defaultdict(list))
     notes: set[str] = field(default_factory=set)
+    plain: bool = False  # some records tell interfaces' addresses only: no pkt-srcaddr and pkt-dstaddr
 
     def add(self, reason: str, count: int, places: list[tuple[int, str]]) -> None:
         """`places`: (offset, what stands there)."""

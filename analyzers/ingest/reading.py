@@ -332,6 +332,7 @@ class Worker:
                 self.tables.tables, self._facts, self._scratch,
             )  # fmt: skip
             self._note_reasons(offset, skips)
+            skips.plain |= at > PADDING and layout.lacks_packet_addresses
             if why == Stop.ROOM:
                 self.tables.make_room()
             elif why == Stop.HEADER:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from analyzers.ingest.flow_logs import observer_name
 from analyzers.kernels import tables as t
 from analyzers.kernels.text import (
     BLOCK_BYTES,
@@ -62,8 +63,10 @@ def _doubled(array: NDArray[Any], used: int) -> NDArray[Any]:
 class WorkerTables:
     """Owns the arrays that a worker's kernel calls write to. Not shared between threads."""
 
-    def __init__(self, networks: tuple[str, ...], interfaces: dict[str, int]) -> None:
-        """`networks`: names that get the numbers 1, 2, ... ("" is 0); `interfaces`: interface id -> network number."""
+    def __init__(self, networks: tuple[str, ...], interfaces: dict[str, int], flow_log: str = "") -> None:
+        """`networks`: names that get the numbers 1, 2, ... ("" is 0); `interfaces`: interface id -> network number;
+        `flow_log`: the one that all records are from, see analyzers.ingest.flow_logs."""
+        self.flow_log = flow_log
         state = np.zeros(S_COUNT, np.int64)
         state[S_FIRST] = np.iinfo(np.int64).max
         state[S_LAST] = -1
@@ -115,7 +118,10 @@ class WorkerTables:
         return int(span[0, 0]) - 1
 
     def observer_names(self) -> list[str]:
-        """Observer names by number."""
+        """Observer names by number, with the flow log's id where there is one."""
+        return [observer_name(name, self.flow_log) for name in self._interface_names()]
+
+    def _interface_names(self) -> list[str]:
         return self._names(self.tables.observer_names, self.tables.observer_arena, S_OBSERVERS)
 
     def network_names(self) -> list[str]:
@@ -191,7 +197,7 @@ class WorkerTables:
 
     def absorb(self, other: WorkerTables) -> None:
         """Add everything `other` holds to this one; `other` is not to be used afterwards."""
-        observers = np.array([self.observer(name) for name in other.observer_names()], np.uint64)
+        observers = self._absorb_observers(other)
         networks = np.array([self.network(name) for name in other.network_names()], np.uint64)
         addresses = self._absorb_addresses(other)
         state, theirs = self.tables.state, other.tables.state
@@ -206,6 +212,18 @@ class WorkerTables:
         state[S_RECORDS] += theirs[S_RECORDS]
         state[S_FIRST] = min(state[S_FIRST], theirs[S_FIRST])
         state[S_LAST] = max(state[S_LAST], theirs[S_LAST])
+
+    def _absorb_observers(self, other: WorkerTables) -> NDArray[np.uint64]:
+        """Numbers here of the other's observers, 0 for those that no row names."""
+        names = other._interface_names() if other.flow_log == self.flow_log else other.observer_names()
+        theirs = other.tables
+        used = np.zeros(len(names), bool)
+        used[(theirs.services[: theirs.state[S_SERVICES], 2] >> t.U40).astype(np.intp)] = True
+        used[(theirs.connections[: theirs.state[S_CONNECTIONS], 5] & t.MASK48).astype(np.intp)] = True
+        numbers = np.zeros(len(names), np.uint64)
+        for number in np.flatnonzero(used).tolist():
+            numbers[number] = self.observer(names[number])
+        return numbers
 
     def _absorb_addresses(self, other: WorkerTables) -> NDArray[np.uint64]:
         count = int(other.tables.state[S_ADDRESSES])

@@ -43,9 +43,9 @@ class Layout:
         return bool(self.columns[text.C_FLAGS] >= 0)
 
     @property
-    def has_packet_addresses(self) -> bool:
-        """Whether records tell the packets' own addresses, not only those of the interfaces."""
-        return "pkt-srcaddr" in self.fields and "pkt-dstaddr" in self.fields
+    def lacks_packet_addresses(self) -> bool:
+        """Whether records may tell interfaces' addresses in the place of the packets' own ones."""
+        return not {"pkt-srcaddr", "pkt-dstaddr"} <= set(self.fields) and "tgw-attachment-id" not in self.fields
 
 
 class UnusableHeader(ValueError):
