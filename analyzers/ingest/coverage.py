@@ -24,6 +24,7 @@ class SkipCounts:
     counts: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     samples: dict[str, list[tuple[int, str]]] = field(default_factory=lambda: defaultdict(list))
     notes: set[str] = field(default_factory=set)
+    unit: str = "offset"  # what places are counted in
     plain: bool = False  # some records tell interfaces' addresses only: no pkt-srcaddr and pkt-dstaddr
 
     def add(self, reason: str, count: int, places: list[tuple[int, str]]) -> None:
@@ -45,6 +46,7 @@ def merge_skips(parts: list[SkipCounts]) -> tuple[tuple[Skip, ...], tuple[Skip, 
     notes: set[str] = set()
     for part in parts:
         whole = merged.setdefault(part.source, SkipCounts(part.source))
+        whole.unit = max(whole.unit, part.unit)
         for reason, count in part.counts.items():
             whole.add(reason, count, part.samples[reason])
         notes |= {f"{part.source}: {note}" for note in part.notes}
@@ -53,7 +55,9 @@ def merge_skips(parts: list[SkipCounts]) -> tuple[tuple[Skip, ...], tuple[Skip, 
     for name in sorted(merged):
         whole = merged[name]
         for reason in sorted(whole.counts):
-            samples = tuple(f"offset {at}: {what}" if what else f"offset {at}" for at, what in whole.samples[reason])
+            samples = tuple(
+                f"{whole.unit} {at}: {what}" if what else f"{whole.unit} {at}" for at, what in whole.samples[reason]
+            )
             (coverage if reason in COVERAGE_REASONS else skips).append(
                 Skip(name, reason, whole.counts[reason], samples)
             )

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analyzers.ingest.coverage import COVERAGE_REASONS, SkipCounts, printable
-from analyzers.ingest.formats import aws_cloudwatch, aws_vpc, unread
+from analyzers.ingest.formats import aws_cloudwatch, aws_parquet, aws_vpc, unread
 from analyzers.ingest.log_formats import DEFAULT_FIELDS, LogFormats, normalise
+from analyzers.ingest.parquet_reading import RowGroupReader
 from analyzers.ingest.sources import (
     GZIP_MAGIC,
     READ_BYTES,
@@ -114,7 +115,21 @@ class CaptureItem:
         return "capture"
 
 
-Item = TextItem | CaptureItem
+@dataclass(frozen=True, slots=True)
+class ParquetItem:
+    """One row group of a Parquet flow log."""
+
+    source: Source
+    fields: tuple[str, ...]
+    row_group: int
+
+    @property
+    def format(self) -> str:
+        """What the report calls it."""
+        return aws_parquet.NAME
+
+
+Item = TextItem | CaptureItem | ParquetItem
 
 
 def plan(
@@ -151,6 +166,8 @@ def _sniff(source: Source, forced: str | None, whole: frozenset[str], known: Log
     taken = raw if source.is_stdin else b""
     if not raw:
         raise InputError("the file is empty")
+    if aws_parquet.recognise(raw):
+        return _row_groups(source)
     compressed = raw.startswith((GZIP_MAGIC, ZSTD_MAGIC))
     head = raw
     if compressed:
@@ -172,6 +189,16 @@ def _sniff(source: Source, forced: str | None, whole: frozenset[str], known: Log
     if compressed or source.is_stdin or source.name in whole or source.size <= RANGE_BYTES:
         return [TextItem(source, fields, head=taken)]
     return list(_ranges(source, fields))
+
+
+def _row_groups(source: Source) -> list[Item]:
+    """All row groups of a Parquet file. Raises InputError or UnusableHeader."""
+    if source.is_stdin:
+        raise InputError("Parquet cannot be read from standard input; name the file")
+    file = aws_parquet.open_file(source)
+    fields = aws_parquet.fields_of(file)
+    aws_vpc.layout(fields)
+    return [ParquetItem(source, fields, group) for group in range(file.metadata.num_row_groups)]
 
 
 def _refusal(head: bytes) -> str:
@@ -258,6 +285,9 @@ class Worker:
                 break
         observer = self.tables.observer(item.source.name) if isinstance(item, CaptureItem) else 0
         self.tables.fix(network, observer)
+        if isinstance(item, ParquetItem):
+            self._read_row_group(item, skips)
+            return
         stream = open_source(item.source)
         try:
             if isinstance(item, TextItem):
@@ -372,6 +402,21 @@ class Worker:
     def _line(self, at: int) -> str:
         raw = self._buffer[at : at + 400].tobytes()
         return printable(raw.split(b"\n", 1)[0])
+
+    # -- Parquet -----------------------------------------------------------------------------------------------
+
+    def _read_row_group(self, item: ParquetItem, skips: SkipCounts) -> None:
+        layout = aws_vpc.layout(item.fields)
+        skips.notes.update(layout.notes)
+        skips.plain |= layout.lacks_packet_addresses
+        reader = RowGroupReader(self.tables, self._facts, self._scratch, REASONS)
+        try:
+            for size in reader.read(item.source, layout, item.row_group, skips):
+                self.bytes_read += size
+                if self._progress is not None:
+                    self._progress(self.bytes_read, int(self.tables.tables.state[S_RECORDS]))
+        except (OSError, InputError) as problem:
+            skips.add(f"unreadable Parquet data: {problem}", 1, [])
 
     # -- captures ----------------------------------------------------------------------------------------------
 
