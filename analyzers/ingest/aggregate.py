@@ -20,7 +20,8 @@ from analyzers.ingest.reading import CaptureItem, Item, MixedFormats, TextItem, 
 from analyzers.ingest.sources import Source, expand
 from analyzers.ingest.worker_tables import WorkerTables
 from analyzers.kernels import tables as t
-from analyzers.kernels.text import S_FIRST, S_LAST, S_RECORDS, Facts
+from analyzers.kernels.record import S_FIRST, S_LAST, S_RECORDS
+from analyzers.kernels.text import Facts
 from analyzers.ports import settling_ports
 
 Cuts = Mapping[tuple[str, int, int], tuple[int, ...]]

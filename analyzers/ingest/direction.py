@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from analyzers.flows import COLUMNS, Direction, Evidence, FlowTable
 from analyzers.ingest.worker_tables import WorkerTables
 from analyzers.kernels import tables as t
-from analyzers.kernels.text import S_CONNECTIONS, S_SERVICES
+from analyzers.kernels.record import S_CONNECTIONS, S_SERVICES
 from analyzers.ports import port_rank
 
 FAN_IN = 3

@@ -214,9 +214,7 @@ def _dictionary_text(dictionary: Any) -> tuple[NDArray[np.uint8], NDArray[np.int
 
 def _addresses(dictionary: Any) -> AddressTable:
     count = 0 if dictionary is None else len(dictionary)
-    made = AddressTable(
-        np.zeros(count + 1, np.uint64), np.zeros(count + 1, np.uint64), np.full(count + 1, 2, np.uint8)
-    )
+    made = AddressTable(np.zeros(count + 1, np.uint64), np.zeros(count + 1, np.uint64), np.full(count + 1, 2, np.uint8))
     if count:
         parse_addresses(*_dictionary_text(dictionary), count, *made)
     return made

@@ -28,21 +28,10 @@ from analyzers.ingest.worker_tables import WorkerTables
 from analyzers.kernels.capture_files import SMALLEST_WINDOW, CaptureReader, NotACapture
 from analyzers.kernels.frames import PacketBatch
 from analyzers.kernels.packets import packets_to_connections
+from analyzers.kernels.record import S_CONNECTIONS, S_FIRST, S_LAST, S_RECORDS
+from analyzers.kernels.separators import BLOCK_ROWS
 from analyzers.kernels.tables import CONNECTION_WORDS, upsert_connections
-from analyzers.kernels.text import (
-    BLOCK_ROWS,
-    PADDING,
-    S_CONNECTIONS,
-    S_FIRST,
-    S_LAST,
-    S_RECORDS,
-    SAMPLES,
-    Facts,
-    Reason,
-    Stop,
-    new_scratch,
-    parse_lines,
-)
+from analyzers.kernels.text import PADDING, SAMPLES, Facts, Reason, Stop, new_scratch, parse_lines
 
 BUFFER_BYTES = 1 << 20
 RANGE_BYTES = 32 << 20
@@ -273,6 +262,7 @@ class Worker:
         self._progress = progress
         self._scratch = new_scratch()
         self._buffer = np.zeros(PADDING + BUFFER_BYTES + PADDING, np.uint8)
+        self._fill = 0  # bytes of it that wait to be parsed
 
     def process(self, item: Item) -> None:
         """Read one item into the tables. Raises MixedFormats; damage in the input is noted, not raised."""
@@ -302,54 +292,56 @@ class Worker:
 
     # -- text --------------------------------------------------------------------------------------------------
 
-    def _pieces(self, item: TextItem, stream: BinaryIO, skips: SkipCounts) -> Iterator[bytes | memoryview]:
+    def _fills(self, item: TextItem, stream: BinaryIO, skips: SkipCounts) -> Iterator[int]:
+        """Bytes put into the free part of the buffer, one count for each time."""
+        if item.end is not None:
+            stream.seek(item.start)
+            left = item.end - item.start
+            while count := stream.readinto(self._free()[: min(READ_BYTES, left)]):  # type: ignore[attr-defined]
+                left -= count
+                yield count
+            return
+        pieces = inflate(stream, item.head)
         if item.formats is not None:
-            yield from aws_cloudwatch.lines(inflate(stream, item.head), item.formats, skips)
-            return
-        if item.end is None:
-            yield from inflate(stream, item.head)
-            return
-        stream.seek(item.start)
-        left = item.end - item.start
-        window = memoryview(bytearray(READ_BYTES))
-        while left > 0:
-            count = stream.readinto(window[: min(READ_BYTES, left)])  # type: ignore[attr-defined]
-            if not count:
-                return
-            left -= count
-            yield window[:count]
+            pieces = aws_cloudwatch.lines(pieces, item.formats, skips)
+        for piece in pieces:
+            at = 0
+            while at < len(piece):
+                free = self._free()
+                count = min(len(piece) - at, len(free))
+                free[:count] = piece[at : at + count]
+                at += count
+                yield count
+
+    def _free(self) -> memoryview:
+        return memoryview(self._buffer.data)[PADDING + self._fill : PADDING + BUFFER_BYTES]
 
     def _read_text(self, item: TextItem, stream: BinaryIO, skips: SkipCounts) -> None:
         layout = aws_vpc.layout(item.fields)
         skips.notes.update(layout.notes)
-        view = memoryview(self._buffer.data)
-        fill = 0
+        view = memoryview(self._buffer.data)[PADDING : PADDING + BUFFER_BYTES]
+        self._fill = 0
         offset = item.start  # of the buffer's first data byte, in the (decompressed) text
         try:
-            for piece in self._pieces(item, stream, skips):
-                self.bytes_read += len(piece)
-                at = 0
-                while at < len(piece):
-                    count = min(len(piece) - at, BUFFER_BYTES - fill)
-                    view[PADDING + fill : PADDING + fill + count] = piece[at : at + count]
-                    at += count
-                    fill += count
-                    if fill < BUFFER_BYTES // 2 and at == len(piece):
-                        break  # small pieces are gathered, the kernel likes larger ones
-                    layout, used = self._parse(item, layout, fill, offset, skips)
-                    offset += used
-                    fill -= used
-                    view[PADDING : PADDING + fill] = view[PADDING + used : PADDING + used + fill]
-                    if fill == BUFFER_BYTES:
-                        skips.add(REASONS[Reason.LONG_LINE], 1, [(offset, printable(bytes(view[PADDING:][:80])))])
-                        offset += fill
-                        fill = 0
+            for count in self._fills(item, stream, skips):
+                self.bytes_read += count
+                self._fill += count
+                if self._fill < BUFFER_BYTES // 2:
+                    continue  # small pieces are gathered, the kernel likes larger ones
+                layout, used = self._parse(item, layout, self._fill, offset, skips)
+                offset += used
+                view[: self._fill - used] = view[used : self._fill]
+                self._fill -= used
+                if self._fill == BUFFER_BYTES:
+                    skips.add(REASONS[Reason.LONG_LINE], 1, [(offset, printable(bytes(view[:80])))])
+                    offset += self._fill
+                    self._fill = 0
                 if self._progress is not None:
                     self._progress(self.bytes_read, int(self.tables.tables.state[S_RECORDS]))
         except StreamDamage as damage:
             skips.add(damage.reason, 1, [(damage.offset, "")])
-        view[PADDING + fill : PADDING + fill + 1] = b"\n"  # the last line may lack its own
-        self._parse(item, layout, fill + 1, offset, skips)
+        self._buffer[PADDING + self._fill] = ord("\n")  # the last line may lack its own
+        self._parse(item, layout, self._fill + 1, offset, skips)
 
     def _parse(
         self, item: TextItem, layout: aws_vpc.Layout, fill: int, offset: int, skips: SkipCounts
@@ -395,6 +387,9 @@ class Worker:
         for reason, text in REASONS.items():
             count = int(counts[reason])
             if count:
+                if len(skips.samples[text]) == SAMPLES:  # the first places stay, whatever follows
+                    skips.add(text, count, [])
+                    continue
                 places = self._scratch.reason_samples[reason, : min(count, SAMPLES)].tolist()
                 skips.add(text, count, [(offset + p - PADDING, self._line(p)) for p in places])
         counts[:] = 0

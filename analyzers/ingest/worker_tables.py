@@ -11,11 +11,7 @@ from numpy.typing import NDArray
 
 from analyzers.ingest.flow_logs import observer_name
 from analyzers.kernels import tables as t
-from analyzers.kernels.text import (
-    BLOCK_BYTES,
-    BLOCK_ROWS,
-    MAX_NETWORKS,
-    MAX_OBSERVERS,
+from analyzers.kernels.record import (
     S_ADDRESSES,
     S_CONNECTIONS,
     S_COUNT,
@@ -27,8 +23,9 @@ from analyzers.kernels.text import (
     S_OBSERVERS,
     S_RECORDS,
     S_SERVICES,
-    Tables,
 )
+from analyzers.kernels.separators import BLOCK_BYTES, BLOCK_ROWS
+from analyzers.kernels.text import MAX_NETWORKS, MAX_OBSERVERS, Tables
 
 RESERVED_ROWS = 1 << 27
 """Address space that a row store asks for at first (8 GiB for service rows); pages never touched cost nothing."""
@@ -107,22 +104,20 @@ class WorkerTables:
         raw = np.frombuffer(b"\0" * 64 + name.encode() + b"\0" * 8, np.uint8)
         self.make_room(len(raw))
         tables = self.tables._asdict()
-        span = np.array([[64, len(raw) - 8]], np.uint64)
+        begin, end = np.array([64], np.uint64), np.array([len(raw) - 8], np.uint64)
         if len(raw) == 72:  # the empty name is always number 0
             return 0
         self.tables.state[counter] = t.intern_spans(
-            raw, span, 0, 1,
+            raw, begin, end, 1,
             tables[f"{kind}_index"], tables[f"{kind}_names"], tables[f"{kind}_arena"],
             int(self.tables.state[counter]), np.zeros((1, t.NAME_WORDS + 2), np.uint64),
         )  # fmt: skip
-        return int(span[0, 0]) - 1
+        return int(begin[0]) - 1
 
     def observer_names(self) -> list[str]:
         """Observer names by number, with the flow log's id where there is one."""
-        return [observer_name(name, self.flow_log) for name in self._interface_names()]
-
-    def _interface_names(self) -> list[str]:
-        return self._names(self.tables.observer_names, self.tables.observer_arena, S_OBSERVERS)
+        names = self._names(self.tables.observer_names, self.tables.observer_arena, S_OBSERVERS)
+        return [observer_name(name, self.flow_log) for name in names]
 
     def network_names(self) -> list[str]:
         """Network names by number."""
@@ -197,8 +192,8 @@ class WorkerTables:
 
     def absorb(self, other: WorkerTables) -> None:
         """Add everything `other` holds to this one; `other` is not to be used afterwards."""
-        observers = self._absorb_observers(other)
-        networks = np.array([self.network(name) for name in other.network_names()], np.uint64)
+        observers = self._absorb_names(other, "observer", S_OBSERVERS)
+        networks = self._absorb_names(other, "network", S_NETWORKS)
         addresses = self._absorb_addresses(other)
         state, theirs = self.tables.state, other.tables.state
         rows = other.tables.services[: theirs[S_SERVICES]]
@@ -213,33 +208,43 @@ class WorkerTables:
         state[S_FIRST] = min(state[S_FIRST], theirs[S_FIRST])
         state[S_LAST] = max(state[S_LAST], theirs[S_LAST])
 
-    def _absorb_observers(self, other: WorkerTables) -> NDArray[np.uint64]:
-        """Numbers here of the other's observers, 0 for those that no row names."""
-        names = other._interface_names() if other.flow_log == self.flow_log else other.observer_names()
-        theirs = other.tables
-        used = np.zeros(len(names), bool)
-        used[(theirs.services[: theirs.state[S_SERVICES], 2] >> t.U40).astype(np.intp)] = True
-        used[(theirs.connections[: theirs.state[S_CONNECTIONS], 5] & t.MASK48).astype(np.intp)] = True
-        numbers = np.zeros(len(names), np.uint64)
-        for number in np.flatnonzero(used).tolist():
-            numbers[number] = self.observer(names[number])
+    def _absorb_names(self, other: WorkerTables, kind: str, counter: int) -> NDArray[np.uint64]:
+        """Numbers here of the other's names, by their numbers there."""
+        count = int(other.tables.state[counter])
+        theirs = other.tables._asdict()
+        if kind == "observer" and other.flow_log != self.flow_log:
+            text, begins, ends = _joined_names(other.observer_names())
+        else:
+            rows = theirs[f"{kind}_names"][:count]
+            text = np.concatenate([np.zeros(64, np.uint8), theirs[f"{kind}_arena"], np.zeros(8, np.uint8)])
+            begins = (rows[:, 3] & t.MASK32) + np.uint64(64)
+            ends = begins + (rows[:, 3] >> t.U32)
+        scratch = np.zeros((BLOCK_ROWS, t.NAME_WORDS + 2), np.uint64)
+        for start in range(1, count, BLOCK_ROWS):
+            stop = min(start + BLOCK_ROWS, count)
+            self.make_room(int(ends[stop - 1] - begins[start]))
+            now = self.tables._asdict()
+            self.tables.state[counter] = t.intern_spans(
+                text, begins[start:stop], ends[start:stop], stop - start,
+                now[f"{kind}_index"], now[f"{kind}_names"], now[f"{kind}_arena"],
+                int(self.tables.state[counter]), scratch,
+            )  # fmt: skip
+        begins[0] = 1  # the empty name is number 0 everywhere
+        numbers: NDArray[np.uint64] = begins - np.uint64(1)
         return numbers
 
     def _absorb_addresses(self, other: WorkerTables) -> NDArray[np.uint64]:
+        """Numbers here of the other's interned addresses, by their numbers there."""
+        state = self.tables.state
         count = int(other.tables.state[S_ADDRESSES])
         numbers = np.zeros(max(count, 1), np.uint64)
-        theirs = other.tables.addresses
         for start in range(0, count, BLOCK_ROWS):
             self.make_room()
-            for i in range(start, min(start + BLOCK_ROWS, count)):
-                state = self.tables.state
-                got = t.intern_address(
-                    theirs[i, 0], theirs[i, 1], theirs[i, 2],
-                    self.tables.address_index, self.tables.addresses, int(state[S_ADDRESSES]),
-                )  # fmt: skip
-                if got == state[S_ADDRESSES]:
-                    state[S_ADDRESSES] += 1
-                numbers[i] = got
+            stop = min(start + BLOCK_ROWS, count)
+            state[S_ADDRESSES] = t.intern_addresses(
+                other.tables.addresses[start:stop], self.tables.address_index, self.tables.addresses,
+                int(state[S_ADDRESSES]), numbers[start:stop],
+            )  # fmt: skip
         return numbers
 
     def _upsert(self, rows: NDArray[np.uint64], counter: int, words: int) -> None:
@@ -263,6 +268,14 @@ class WorkerTables:
         """What the next source's records get: a network number (-1: by interface) and an observer number."""
         self.tables.state[S_FIXED_NETWORK] = network
         self.tables.state[S_FIXED_OBSERVER] = observer
+
+
+def _joined_names(names: list[str]) -> tuple[NDArray[np.uint8], NDArray[np.uint64], NDArray[np.uint64]]:
+    """(padded text, begins, ends) of names, for intern_spans."""
+    encoded = [name.encode() for name in names]
+    ends = np.cumsum(np.array([len(name) for name in encoded], np.uint64)) + np.uint64(64)
+    begins = ends - np.array([len(name) for name in encoded], np.uint64)
+    return np.frombuffer(b"\0" * 64 + b"".join(encoded) + b"\0" * 8, np.uint8), begins, ends
 
 
 def _renumber_services(

@@ -210,5 +210,3 @@ def read_columns_of_records(columns: Any, start: Any, count: Any, tables: Any, f
         )
         at += rows
     return at
-
-

@@ -234,6 +234,16 @@ def intern_address(hi: Any, lo: Any, epoch: Any, index: Any, rows: Any, count: A
 
 
 @kernel
+def intern_addresses(theirs: Any, index: Any, rows: Any, count: Any, numbers: Any) -> Any:
+    """Numbers of the addresses of another table (uint64[n, ADDRESS_WORDS]) into `numbers`; returns the new count."""
+    for i in range(theirs.shape[0]):
+        number = intern_address(theirs[i, 0], theirs[i, 1], theirs[i, 2], index, rows, count)
+        count = max(count, number + 1)
+        numbers[i] = np.uint64(number)
+    return count
+
+
+@kernel
 def rehash_addresses(rows: Any, count: Any, index: Any) -> None:
     """Fill an empty index for the first `count` interned addresses."""
     mask = np.uint64(index.size - 1)
@@ -273,18 +283,18 @@ def same_bytes(one: Any, at: Any, other: Any, begin: Any, length: Any) -> Any:
 
 @kernel
 def intern_spans(
-    buffer: Any, spans: Any, column: Any, n: Any, index: Any, names: Any, arena: Any, count: Any, scratch: Any
+    buffer: Any, begins: Any, ends: Any, n: Any, index: Any, names: Any, arena: Any, count: Any, scratch: Any
 ) -> Any:
-    """Number the strings of `buffer` whose start and end stand in spans[i, column] and spans[i, column + 1].
+    """Number the strings of `buffer` from begins[i] to ends[i] (uint64[>= n]).
 
-    spans[i, column] becomes the string's number + 1, or stays 0 for an empty string. New strings are appended;
+    begins[i] becomes the string's number + 1, or 0 for an empty string. New strings are appended;
     returns the new count. `scratch` uint64[>= n, NAME_WORDS + 2]. The caller guarantees room for n more strings of
     these lengths, and 24 readable bytes before the first one.
     """
     mask = np.uint64(index.size - 1)
     for i in range(n):
-        end = np.int64(spans[i, column + 1])
-        length = end - np.int64(spans[i, column])
+        end = np.int64(ends[i])
+        length = end - np.int64(begins[i])
         scratch[i, 0] = masked_word(buffer, end, length)
         scratch[i, 1] = masked_word(buffer, end - 8, length - 8)
         scratch[i, 2] = masked_word(buffer, end - 16, length - 16)
@@ -304,9 +314,9 @@ def intern_spans(
             prefetch(names[(entry & MASK32) - U1], 0)
     for i in range(n):
         length = np.int64(scratch[i, 3])
-        start = np.int64(spans[i, column])
+        start = np.int64(begins[i])
         if length == 0:
-            spans[i, column] = U0
+            begins[i] = U0
             continue
         tag = scratch[i, 4] & HIGH32
         slot = scratch[i, 5]
@@ -322,7 +332,7 @@ def intern_spans(
                 names[count, 2] = scratch[i, 2]
                 names[count, 3] = (np.uint64(length) << U32) | np.uint64(begin)
                 count += 1
-                spans[i, column] = np.uint64(count)
+                begins[i] = np.uint64(count)
                 break
             number = (entry & MASK32) - U1
             if (
@@ -333,7 +343,7 @@ def intern_spans(
                 and (names[number, 3] >> U32) == scratch[i, 3]
                 and (length <= 24 or same_bytes(arena, np.int64(names[number, 3] & MASK32), buffer, start, length))
             ):
-                spans[i, column] = number + U1
+                begins[i] = number + U1
                 break
             slot = (slot + U1) & mask
     return count
