@@ -14,8 +14,10 @@ from analyzers.ingest.sources import Source
 from analyzers.ingest.worker_tables import WorkerTables
 from analyzers.kernels import tables as t
 from analyzers.kernels import text
+from analyzers.kernels.record import S_NETWORKS, S_OBSERVERS
 from analyzers.kernels.record_columns import (
     BAD_VERDICT,
+    N_COUNT,
     NULL,
     AddressTable,
     RecordColumns,
@@ -23,12 +25,18 @@ from analyzers.kernels.record_columns import (
     parse_numbers,
     read_columns_of_records,
 )
+from analyzers.kernels.separators import BLOCK_ROWS
 
 BATCH_ROWS = 1 << 16
 """Records of one kernel call: their columns stay in the cache."""
 
 ROW_GROUP_ROWS = 1 << 21
 """Larger row groups are not decoded as a whole."""
+
+NUMBERS = (
+    text.C_SPORT, text.C_DPORT, text.C_PROTOCOL, text.C_PACKETS, text.C_BYTES, text.C_START, text.C_END, text.C_FLAGS,
+)  # fmt: skip
+"""Logical columns in the order of the kernel's N_ numbers."""
 
 VERDICTS = {"ACCEPT": 1, "REJECT": 2, "-": 0}
 STATUSES = {"OK": 0, "NODATA": int(text.Reason.NODATA), "SKIPDATA": int(text.Reason.SKIPDATA)}
@@ -47,7 +55,7 @@ class RowGroupReader:
         self._tables = tables
         self._facts = facts
         self._scratch = scratch
-        self._numbers = np.zeros((8, BATCH_ROWS), np.int64)
+        self._numbers = np.zeros((N_COUNT, BATCH_ROWS), np.int64)
         self._parsed: dict[int, tuple[Any, Any]] = {}  # logical column -> (dictionary, what it was parsed to)
 
     def read(self, source: Source, layout: aws_vpc.Layout, group: int, skips: SkipCounts) -> Iterator[int]:
@@ -103,32 +111,27 @@ class RowGroupReader:
                 places = places.fill_null(len(dictionary))
             return places.to_numpy(zero_copy_only=False).astype(np.int32, copy=False), seen[1]
 
-        numbers = [
+        for slot, column in enumerate(NUMBERS):
             self._number(batch, names.get(column), slot)
-            for slot, column in enumerate(
-                (text.C_SPORT, text.C_DPORT, text.C_PROTOCOL, text.C_PACKETS, text.C_BYTES, text.C_START, text.C_END,
-                 text.C_FLAGS)
-            )
-        ]  # fmt: skip
         src, src_addresses = coded(text.C_SRC, _addresses)
         dst, dst_addresses = coded(text.C_DST, _addresses)
         src_plain, src_plain_addresses = coded(text.C_SRC_PLAIN, _addresses)
         dst_plain, dst_plain_addresses = coded(text.C_DST_PLAIN, _addresses)
         verdict, verdicts = coded(text.C_ACTION, _verdicts)
         status, statuses = coded(text.C_STATUS, _statuses)
-        interface, interfaces = coded(text.C_INTERFACE, lambda d: self._names(d, "observer", text.S_OBSERVERS))
-        network, networks = coded(text.C_NETWORK, lambda d: self._names(d, "network", text.S_NETWORKS))
+        interface, interfaces = coded(text.C_INTERFACE, lambda d: self._names(d, "observer", S_OBSERVERS))
+        network, networks = coded(text.C_NETWORK, lambda d: self._names(d, "network", S_NETWORKS))
         return RecordColumns(
             src, dst, src_plain, dst_plain, src_addresses, dst_addresses, src_plain_addresses, dst_plain_addresses,
-            *numbers, verdict, verdicts, status, statuses, interface, interfaces, network, networks,
+            self._numbers, verdict, verdicts, status, statuses, interface, interfaces, network, networks,
         )  # fmt: skip
 
-    def _number(self, batch: Any, name: str | None, slot: int) -> NDArray[np.int64]:
-        """A number column as int64 with NULL for null; -1 for what is no number."""
+    def _number(self, batch: Any, name: str | None, slot: int) -> None:
+        """A number column into its slot, NULL for null, -1 for what is no number."""
         out = self._numbers[slot, : batch.num_rows]
         if name is None:
             out[:] = NULL
-            return out
+            return
         array = batch.column(name)
         kind = str(array.type)
         if kind.startswith("dictionary"):
@@ -137,7 +140,7 @@ class RowGroupReader:
             parse_numbers(buffer, offsets, len(array.dictionary), values)
             places = array.indices.fill_null(len(array.dictionary)) if array.null_count else array.indices
             np.take(values, places.to_numpy(zero_copy_only=False), out=out)
-            return out
+            return
         if kind.startswith("timestamp"):
             array = array.cast("timestamp[s]", safe=False).cast("int64")
         missing = array.is_null().to_numpy(zero_copy_only=False) if array.null_count else None
@@ -145,7 +148,7 @@ class RowGroupReader:
         out[:] = _whole_numbers(whole)
         if missing is not None:
             out[missing] = NULL
-        return out
+        return
 
     def _names(self, dictionary: Any, kind: str, counter: int) -> NDArray[np.uint64]:
         """Number + 1 of each name of a dictionary in the worker's tables, 0 for dashes and null."""
@@ -158,8 +161,8 @@ class RowGroupReader:
         dash = (ends - begins == 1) & (buffer[np.minimum(offsets[:-1], buffer.size - 1)] == ord("-"))
         ends[dash] = begins[dash]
         scratch = self._scratch.names
-        for start in range(0, count, text.BLOCK_ROWS):
-            stop = min(start + text.BLOCK_ROWS, count)
+        for start in range(0, count, BLOCK_ROWS):
+            stop = min(start + BLOCK_ROWS, count)
             self._tables.make_room(int(ends[stop - 1] - begins[start]))
             now = self._tables.tables
             now.state[counter] = t.intern_spans(
@@ -187,7 +190,7 @@ def _is_text(kind: Any) -> bool:
 
 def _whole_numbers(array: Any) -> NDArray[np.int64]:
     """Integers of any width as int64; what does not fit or is no whole number is -1."""
-    values = array.to_numpy(zero_copy_only=False)
+    values: Array = array.to_numpy(zero_copy_only=False)
     if values.dtype.kind == "u":
         return np.where(values > np.uint64(0x7FFF_FFFF_FFFF_FFFF), -1, values.astype(np.int64))
     if values.dtype.kind == "i":

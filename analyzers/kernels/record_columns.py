@@ -40,6 +40,9 @@ from analyzers.kernels.text import SAMPLES, long_number, room, seconds
 NULL = np.int64(-(1 << 63))
 """In a number column: null or a dash."""
 
+N_SPORT, N_DPORT, N_PROTOCOL, N_PACKETS, N_BYTES, N_START, N_END, N_FLAGS = range(8)
+N_COUNT = 8
+
 A_BAD, A_GOOD, A_DASH = range(3)
 """Kinds of entries of an AddressTable."""
 
@@ -68,14 +71,7 @@ class RecordColumns(NamedTuple):
     dst_addresses: AddressTable
     src_plain_addresses: AddressTable
     dst_plain_addresses: AddressTable
-    sport: NDArray[np.int64]
-    dport: NDArray[np.int64]
-    protocol: NDArray[np.int64]
-    packets: NDArray[np.int64]
-    octets: NDArray[np.int64]
-    start: NDArray[np.int64]
-    end: NDArray[np.int64]
-    flags: NDArray[np.int64]
+    numbers: NDArray[np.int64]  # [N_COUNT, at least n], a row for each number column
     verdict: NDArray[np.int32]
     verdicts: NDArray[np.uint8]  # 0 unknown, 1 ACCEPT, 2 REJECT, BAD_VERDICT
     status: NDArray[np.int32]
@@ -133,25 +129,30 @@ def read_record(columns: Any, at: Any, parsed: Any, to: Any) -> Any:
         return 10
     if src_kind == 0 or dst_kind == 0:
         return 2
-    sport = known(columns.sport[at])
-    dport = known(columns.dport[at])
+    sport = known(columns.numbers[N_SPORT, at])
+    dport = known(columns.numbers[N_DPORT, at])
     if sport < 0 or dport < 0 or sport > 65535 or dport > 65535:
         return 3
-    protocol = columns.protocol[at]
+    protocol = columns.numbers[N_PROTOCOL, at]
     if protocol < 0 or protocol > 255:
         return 4
-    packets = known(columns.packets[at])
-    octets = known(columns.octets[at])
+    packets = known(columns.numbers[N_PACKETS, at])
+    octets = known(columns.numbers[N_BYTES, at])
     if packets < 0 or octets < 0:
         return 5
-    first = np.int64(seconds(np.uint64(known(columns.start[at]))))
-    last = np.int64(seconds(np.uint64(known(columns.end[at]))))
-    if first > 0xFFFFFFFF or last > 0xFFFFFFFF or columns.start[at] == -1 or columns.end[at] == -1:
+    first = np.int64(seconds(np.uint64(known(columns.numbers[N_START, at]))))
+    last = np.int64(seconds(np.uint64(known(columns.numbers[N_END, at]))))
+    if (
+        first > 0xFFFFFFFF
+        or last > 0xFFFFFFFF
+        or columns.numbers[N_START, at] == -1
+        or columns.numbers[N_END, at] == -1
+    ):
         return 6
     verdict = columns.verdicts[columns.verdict[at]]
     if verdict == BAD_VERDICT:
         return 7
-    flags = columns.flags[at]
+    flags = columns.numbers[N_FLAGS, at]
     if flags != NULL and (flags < 0 or flags > 255):
         return 13
     parsed[P_SRC_HI, to] = src_hi
