@@ -17,8 +17,24 @@ from analyzers.kernels import text
 from analyzers.kernels.record import S_NETWORKS, S_OBSERVERS
 from analyzers.kernels.record_columns import (
     BAD_VERDICT,
-    N_COUNT,
-    NULL,
+    DASH,
+    V_ACTION,
+    V_BYTES,
+    V_COUNT,
+    V_DPORT,
+    V_DST,
+    V_DST_PLAIN,
+    V_END,
+    V_FLAGS,
+    V_INTERFACE,
+    V_NETWORK,
+    V_PACKETS,
+    V_PROTOCOL,
+    V_SPORT,
+    V_SRC,
+    V_SRC_PLAIN,
+    V_START,
+    V_STATUS,
     AddressTable,
     RecordColumns,
     parse_addresses,
@@ -33,14 +49,10 @@ BATCH_ROWS = 1 << 16
 ROW_GROUP_ROWS = 1 << 21
 """Larger row groups are not decoded as a whole."""
 
-NUMBERS = (
-    text.C_SPORT, text.C_DPORT, text.C_PROTOCOL, text.C_PACKETS, text.C_BYTES, text.C_START, text.C_END, text.C_FLAGS,
-)  # fmt: skip
-"""Logical columns in the order of the kernel's N_ numbers."""
-
 VERDICTS = {"ACCEPT": 1, "REJECT": 2, "-": 0}
 STATUSES = {"OK": 0, "NODATA": int(text.Reason.NODATA), "SKIPDATA": int(text.Reason.SKIPDATA)}
 
+WIDTHS = {kind: kind for kind in ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")}
 Array = NDArray[Any]
 
 
@@ -55,16 +67,17 @@ class RowGroupReader:
         self._tables = tables
         self._facts = facts
         self._scratch = scratch
-        self._numbers = np.zeros((N_COUNT, BATCH_ROWS), np.int64)
-        self._parsed: dict[int, tuple[Any, Any]] = {}  # logical column -> (dictionary, what it was parsed to)
+        self._valid = np.zeros((V_COUNT, BATCH_ROWS // 8), np.uint8)
+        self._nothing = np.zeros(BATCH_ROWS, np.int32)
+        self._wide_nothing = np.zeros(BATCH_ROWS, np.int64)
+        self._parsed: dict[tuple[str, Callable[[Any], Any]], tuple[Any, Any]] = {}  # -> (dictionary, what it gave)
+        self._file: tuple[Source, Any] | None = None  # the last one
 
     def read(self, source: Source, layout: aws_vpc.Layout, group: int, skips: SkipCounts) -> Iterator[int]:
         """Aggregate a row group; yields now and then how many bytes of the file that was. Raises OSError and
         InputError for damaged data."""
-        file = aws_parquet.open_file(source)
+        file = self._opened(source, layout)
         names = aws_parquet.column_names(file, layout)
-        texts = [n for c, n in names.items() if c in aws_parquet.TEXTS or _is_text(file.schema_arrow.field(n).type)]
-        file = aws_parquet.open_file(source, texts)
         first = sum(file.metadata.row_group(g).num_rows for g in range(group))
         columns = list(dict.fromkeys(names.values()))
         self._parsed.clear()
@@ -77,6 +90,15 @@ class RowGroupReader:
                 self._aggregate(part, names, first, skips)
                 first += part.num_rows
                 yield int(part.num_rows * row_bytes)
+
+    def _opened(self, source: Source, layout: aws_vpc.Layout) -> Any:
+        """The file, so that its text columns come as dictionaries."""
+        if self._file is None or self._file[0] != source:
+            file = aws_parquet.open_file(source)
+            names = aws_parquet.column_names(file, layout)
+            texts = [n for c, n in names.items() if c in aws_parquet.TEXTS or _is_text(file.schema_arrow.field(n).type)]
+            self._file = (source, aws_parquet.open_file(source, texts))
+        return self._file[1]
 
     def _aggregate(self, batch: Any, names: dict[int, str], first: int, skips: SkipCounts) -> None:
         columns = self._columns(batch, names)
@@ -94,61 +116,93 @@ class RowGroupReader:
         counts[:] = 0
 
     def _columns(self, batch: Any, names: dict[int, str]) -> RecordColumns:
-        """The batch as the kernel wants it; columns that the file lacks are made up of nulls."""
+        """The batch as the kernel wants it; a column that the file lacks is null throughout."""
         rows = batch.num_rows
-        nothing = np.zeros(rows, np.int32)
+        needed = np.zeros(V_COUNT, np.uint8)
 
-        def coded(column: int, parse: Callable[[Any], Any]) -> tuple[NDArray[np.int32], Any]:
+        def coded(row: int, column: int, parse: Callable[[Any], Any]) -> tuple[NDArray[np.int32], Any]:
             if column not in names:
-                return nothing, parse(None)
+                self._valid[row] = 0
+                return self._nothing[:rows], parse(None)
             array = batch.column(names[column])
-            dictionary = array.dictionary
-            seen = self._parsed.get(column)
-            if seen is None or not (seen[0] is dictionary or seen[0].equals(dictionary)):
-                seen = self._parsed[column] = (dictionary, parse(dictionary))
-            places = array.indices
-            if places.null_count:
-                places = places.fill_null(len(dictionary))
-            return places.to_numpy(zero_copy_only=False).astype(np.int32, copy=False), seen[1]
+            self._mark(row, array)
+            needed[row] = 1
+            key = (names[column], parse)
+            seen = self._parsed.get(key)
+            if seen is None or not _same(seen[0], array.dictionary):
+                seen = self._parsed[key] = (array.dictionary, parse(array.dictionary))
+            return _places(array), seen[1]
 
-        for slot, column in enumerate(NUMBERS):
-            self._number(batch, names.get(column), slot)
-        src, src_addresses = coded(text.C_SRC, _addresses)
-        dst, dst_addresses = coded(text.C_DST, _addresses)
-        src_plain, src_plain_addresses = coded(text.C_SRC_PLAIN, _addresses)
-        dst_plain, dst_plain_addresses = coded(text.C_DST_PLAIN, _addresses)
-        verdict, verdicts = coded(text.C_ACTION, _verdicts)
-        status, statuses = coded(text.C_STATUS, _statuses)
-        interface, interfaces = coded(text.C_INTERFACE, lambda d: self._names(d, "observer", S_OBSERVERS))
-        network, networks = coded(text.C_NETWORK, lambda d: self._names(d, "network", S_NETWORKS))
-        return RecordColumns(
-            src, dst, src_plain, dst_plain, src_addresses, dst_addresses, src_plain_addresses, dst_plain_addresses,
-            self._numbers, verdict, verdicts, status, statuses, interface, interfaces, network, networks,
+        def number(row: int, column: int) -> Array:
+            wide = row >= V_PACKETS
+            if column not in names:
+                self._valid[row] = 0
+                return (self._wide_nothing if wide else self._nothing)[:rows]
+            needed[row] = 1
+            return self._number(batch.column(names[column]), row, wide)
+
+        src, src_addresses = coded(V_SRC, text.C_SRC, _addresses)
+        dst, dst_addresses = coded(V_DST, text.C_DST, _addresses)
+        src_plain, src_plain_addresses = coded(V_SRC_PLAIN, text.C_SRC_PLAIN, _addresses)
+        dst_plain, dst_plain_addresses = coded(V_DST_PLAIN, text.C_DST_PLAIN, _addresses)
+        verdict, verdicts = coded(V_ACTION, text.C_ACTION, _verdicts)
+        status, statuses = coded(V_STATUS, text.C_STATUS, _statuses)
+        interface, interfaces = coded(V_INTERFACE, text.C_INTERFACE, self._observers)
+        network, networks = coded(V_NETWORK, text.C_NETWORK, self._networks)
+        columns = RecordColumns(
+            valid=self._valid,
+            src=src, dst=dst, src_plain=src_plain, dst_plain=dst_plain,
+            src_addresses=src_addresses, dst_addresses=dst_addresses,
+            src_plain_addresses=src_plain_addresses, dst_plain_addresses=dst_plain_addresses,
+            sport=number(V_SPORT, text.C_SPORT), dport=number(V_DPORT, text.C_DPORT),
+            protocol=number(V_PROTOCOL, text.C_PROTOCOL), flags=number(V_FLAGS, text.C_FLAGS),
+            packets=number(V_PACKETS, text.C_PACKETS), octets=number(V_BYTES, text.C_BYTES),
+            start=number(V_START, text.C_START), end=number(V_END, text.C_END),
+            verdict=verdict, verdicts=verdicts, status=status, statuses=statuses,
+            interface=interface, interfaces=interfaces, network=network, networks=networks, needed=needed,
         )  # fmt: skip
+        needed[V_SRC_PLAIN] = needed[V_DST_PLAIN] = 0  # looked at only where the others are dashes
+        return columns
 
-    def _number(self, batch: Any, name: str | None, slot: int) -> None:
-        """A number column into its slot, NULL for null, -1 for what is no number."""
-        out = self._numbers[slot, : batch.num_rows]
-        if name is None:
-            out[:] = NULL
+    def _mark(self, row: int, array: Any) -> None:
+        """Which values of a column are there, into a row of the bitmaps."""
+        bitmap = array.buffers()[0] if array.null_count else None
+        if bitmap is None:
+            self._valid[row] = 255
             return
-        array = batch.column(name)
+        bits = np.frombuffer(bitmap, np.uint8)
+        size = (len(array) + 7) // 8
+        if array.offset % 8:
+            places = np.unpackbits(bits, bitorder="little")[array.offset : array.offset + len(array)]
+            self._valid[row, :size] = np.packbits(places, bitorder="little")
+        else:
+            self._valid[row, :size] = bits[array.offset // 8 : array.offset // 8 + size]
+
+    def _number(self, array: Any, row: int, wide: bool) -> Array:
+        """A number column as int64 (`wide`) or int32; -1 for what is none that fits."""
         kind = str(array.type)
+        self._mark(row, array.indices if kind.startswith("dictionary") else array)
+        if kind == ("int64" if wide else "int32"):
+            return _raw(array, kind)
         if kind.startswith("dictionary"):
-            buffer, offsets = _dictionary_text(array.dictionary)
-            values = np.full(len(array.dictionary) + 1, NULL, np.int64)
-            parse_numbers(buffer, offsets, len(array.dictionary), values)
-            places = array.indices.fill_null(len(array.dictionary)) if array.null_count else array.indices
-            np.take(values, places.to_numpy(zero_copy_only=False), out=out)
-            return
-        if kind.startswith("timestamp"):
-            array = array.cast("timestamp[s]", safe=False).cast("int64")
-        missing = array.is_null().to_numpy(zero_copy_only=False) if array.null_count else None
-        whole = array.fill_null(0) if array.null_count else array
-        out[:] = _whole_numbers(whole)
-        if missing is not None:
-            out[missing] = NULL
-        return
+            count = len(array.dictionary)
+            parsed = np.full(count + 1, DASH, np.int64)
+            parse_numbers(*_dictionary_text(array.dictionary), count, parsed)
+            values = parsed[np.minimum(_places(array).view(np.uint32), count)]
+            self._valid[row, : (len(array) + 7) // 8] &= np.packbits(values != DASH, bitorder="little")
+        else:
+            if kind.startswith("timestamp"):
+                array = array.cast("timestamp[s]", safe=False).cast("int64")
+            values = _whole_numbers(array)
+        if not wide:
+            return np.where((values < 0) | (values > 0x7FFF_FFFF), -1, values).astype(np.int32)
+        return np.ascontiguousarray(values, np.int64)
+
+    def _observers(self, dictionary: Any) -> NDArray[np.uint64]:
+        return self._names(dictionary, "observer", S_OBSERVERS)
+
+    def _networks(self, dictionary: Any) -> NDArray[np.uint64]:
+        return self._names(dictionary, "network", S_NETWORKS)
 
     def _names(self, dictionary: Any, kind: str, counter: int) -> NDArray[np.uint64]:
         """Number + 1 of each name of a dictionary in the worker's tables, 0 for dashes and null."""
@@ -188,17 +242,40 @@ def _is_text(kind: Any) -> bool:
     return str(kind) in ("string", "large_string", "binary", "large_binary") or str(kind).startswith("dictionary")
 
 
-def _whole_numbers(array: Any) -> NDArray[np.int64]:
-    """Integers of any width as int64; what does not fit or is no whole number is -1."""
-    values: Array = array.to_numpy(zero_copy_only=False)
-    if values.dtype.kind == "u":
-        return np.where(values > np.uint64(0x7FFF_FFFF_FFFF_FFFF), -1, values.astype(np.int64))
-    if values.dtype.kind == "i":
-        return np.maximum(values, -1).astype(np.int64, copy=False)
-    if values.dtype.kind == "f":
-        good = (values >= 0) & (values < float(1 << 63)) & (values == np.floor(values))
-        return np.where(good, np.where(good, values, 0).astype(np.int64), -1)
-    return np.full(len(values), -1, np.int64)
+def _raw(array: Any, kind: str) -> Array:
+    """The values of an array as they lie in its buffer."""
+    values: Array = np.frombuffer(array.buffers()[1], kind)
+    return values[array.offset : array.offset + len(array)]
+
+
+def _whole_numbers(array: Any) -> Array:
+    """Integers of any width, at most int64; what does not fit or is no whole number is -1, what is null anything."""
+    kind = str(array.type)
+    if kind in WIDTHS:
+        values = _raw(array, kind)
+        if kind == "uint64":
+            values = values.view(np.int64)
+        return np.maximum(values, -1) if values.dtype.kind == "i" else values
+    values = array.fill_null(-1).to_numpy(zero_copy_only=False)
+    if values.dtype.kind != "f":
+        return np.full(len(values), -1, np.int64)
+    good = (values >= 0) & (values < float(1 << 63)) & (values == np.floor(values))
+    return np.where(good, np.where(good, values, 0).astype(np.int64), -1)
+
+
+def _places(array: Any) -> NDArray[np.int32]:
+    """Places of a dictionary array in its dictionary; where it is null they mean nothing."""
+    indices = array.indices
+    return _raw(indices if str(indices.type) == "int32" else indices.cast("int32"), "int32")
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two dictionaries are the same; most often they are one."""
+    if len(one) == len(other) and one.offset == other.offset:
+        mine, theirs = one.buffers(), other.buffers()
+        if all((a.address if a else 0) == (b.address if b else 0) for a, b in zip(mine, theirs, strict=True)):
+            return True
+    return bool(one.equals(other))
 
 
 def _dictionary_text(dictionary: Any) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

@@ -261,6 +261,7 @@ class Worker:
         self._networks = networks
         self._progress = progress
         self._scratch = new_scratch()
+        self._row_groups: RowGroupReader | None = None
         self._buffer = np.zeros(PADDING + BUFFER_BYTES + PADDING, np.uint8)
         self._fill = 0  # bytes of it that wait to be parsed
 
@@ -404,9 +405,10 @@ class Worker:
         layout = aws_vpc.layout(item.fields)
         skips.notes.update(layout.notes)
         skips.plain |= layout.lacks_packet_addresses
-        reader = RowGroupReader(self.tables, self._facts, self._scratch, REASONS)
+        if self._row_groups is None:
+            self._row_groups = RowGroupReader(self.tables, self._facts, self._scratch, REASONS)
         try:
-            for size in reader.read(item.source, layout, item.row_group, skips):
+            for size in self._row_groups.read(item.source, layout, item.row_group, skips):
                 self.bytes_read += size
                 if self._progress is not None:
                     self._progress(self.bytes_read, int(self.tables.tables.state[S_RECORDS]))

@@ -34,19 +34,20 @@ from analyzers.kernels.record import (
     S_SERVICES,
 )
 from analyzers.kernels.separators import BLOCK_ROWS
-from analyzers.kernels.tables import upsert_connections, upsert_services
-from analyzers.kernels.text import SAMPLES, long_number, room, seconds
+from analyzers.kernels.tables import MASK32, U0, U1, upsert_connections, upsert_services
+from analyzers.kernels.text import MOST_BYTE, MOST_PORT, SAMPLES, long_number, room, seconds
 
-NULL = np.int64(-(1 << 63))
-"""In a number column: null or a dash."""
-
-N_SPORT, N_DPORT, N_PROTOCOL, N_PACKETS, N_BYTES, N_START, N_END, N_FLAGS = range(8)
-N_COUNT = 8
+# Rows of RecordColumns.valid and of the two kinds of numbers
+V_SRC, V_DST, V_SRC_PLAIN, V_DST_PLAIN, V_ACTION, V_STATUS, V_INTERFACE, V_NETWORK = range(8)
+V_SPORT, V_DPORT, V_PROTOCOL, V_FLAGS, V_PACKETS, V_BYTES, V_START, V_END = range(8, 16)
+V_COUNT = 16
 
 A_BAD, A_GOOD, A_DASH = range(3)
 """Kinds of entries of an AddressTable."""
 
 BAD_VERDICT = 255
+DASH = np.int64(-(1 << 63))
+LARGEST = np.uint64((1 << 63) - 1)
 
 
 class AddressTable(NamedTuple):
@@ -58,12 +59,13 @@ class AddressTable(NamedTuple):
 
 
 class RecordColumns(NamedTuple):
-    """Up to a batch of records; every column has a value for each, whether the file has the column or not.
+    """Up to a batch of n records, as they stand in Arrow's buffers wherever the types are those of the documentation.
 
-    Numbers are int64, NULL for null. Places in dictionaries are int32, null being the place behind the last entry.
+    What is null has no value to rely on in its column. Places in dictionaries are never trusted to be inside them.
     """
 
-    src: NDArray[np.int32]  # pkt-srcaddr where the file has it, else srcaddr
+    valid: NDArray[np.uint8]  # [V_COUNT, at least n / 8] bitmaps, lowest bit first; 0: null, or no such column
+    src: NDArray[np.int32]  # place of pkt-srcaddr where the file has it, else of srcaddr
     dst: NDArray[np.int32]
     src_plain: NDArray[np.int32]  # srcaddr and dstaddr, for the dashes of the pkt- ones
     dst_plain: NDArray[np.int32]
@@ -71,7 +73,14 @@ class RecordColumns(NamedTuple):
     dst_addresses: AddressTable
     src_plain_addresses: AddressTable
     dst_plain_addresses: AddressTable
-    numbers: NDArray[np.int64]  # [N_COUNT, at least n], a row for each number column
+    sport: NDArray[np.int32]
+    dport: NDArray[np.int32]
+    protocol: NDArray[np.int32]
+    flags: NDArray[np.int32]
+    packets: NDArray[np.int64]
+    octets: NDArray[np.int64]
+    start: NDArray[np.int64]
+    end: NDArray[np.int64]
     verdict: NDArray[np.int32]
     verdicts: NDArray[np.uint8]  # 0 unknown, 1 ACCEPT, 2 REJECT, BAD_VERDICT
     status: NDArray[np.int32]
@@ -80,6 +89,7 @@ class RecordColumns(NamedTuple):
     interfaces: NDArray[np.uint64]  # number + 1 of the interned name, 0: none
     network: NDArray[np.int32]
     networks: NDArray[np.uint64]
+    needed: NDArray[np.uint8]  # [V_COUNT] 1: null in this column makes the record one to be read with care
 
 
 @kernel
@@ -96,64 +106,82 @@ def parse_addresses(text: Any, offsets: Any, count: Any, hi: Any, lo: Any, kind:
 
 @kernel
 def parse_numbers(text: Any, offsets: Any, count: Any, out: Any) -> None:
-    """Parse entries of a dictionary of decimal numbers into int64; NULL for a dash, -1 for what is no number."""
+    """Parse entries of a dictionary of decimal numbers into int64; DASH for a dash, -1 for what is no number."""
     for i in range(count):
         begin, end = offsets[i], offsets[i + 1]
         value = long_number(text, begin, end)
         out[i] = np.int64(value) if value != BAD else -1
         if end - begin == 1 and text[begin] == 45:
-            out[i] = NULL
+            out[i] = DASH
+
+
+@kernel
+def is_valid(columns: Any, column: Any, at: Any) -> Any:
+    """Whether the column has a value there."""
+    return (columns.valid[column, at >> 3] >> (at & 7)) & 1 != 0
+
+
+@kernel
+def entry(columns: Any, column: Any, places: Any, at: Any, size: Any) -> Any:
+    """Place in a dictionary of `size` entries, the last of which stands for null."""
+    if not is_valid(columns, column, at):
+        return size - 1
+    return min(np.int64(np.uint32(places[at])), size - 1)
+
+
+@kernel
+def value_or(columns: Any, column: Any, values: Any, at: Any, missing: Any) -> Any:
+    """A number, `missing` where there is none."""
+    return np.int64(values[at]) if is_valid(columns, column, at) else np.int64(missing)
+
+
+@kernel
+def address(columns: Any, column: Any, places: Any, table: Any, at: Any) -> Any:
+    """(hi, lo, kind) of an address."""
+    place = entry(columns, column, places, at, table.kind.size)
+    return table.hi[place], table.lo[place], table.kind[place]
 
 
 @kernel
 def read_record(columns: Any, at: Any, parsed: Any, to: Any) -> Any:
     """Record `at` into parsed[:, to]; returns its Reason, 0 when it is one. The order of checks is careful_row's."""
-    status = np.int64(columns.statuses[columns.status[at]])
+    status = np.int64(columns.statuses[entry(columns, V_STATUS, columns.status, at, columns.statuses.size)])
     if status != 0:
         return status
-    source = columns.src[at]
-    target = columns.dst[at]
-    src_kind = columns.src_addresses.kind[source]
-    dst_kind = columns.dst_addresses.kind[target]
-    src_hi, src_lo = columns.src_addresses.hi[source], columns.src_addresses.lo[source]
-    dst_hi, dst_lo = columns.dst_addresses.hi[target], columns.dst_addresses.lo[target]
+    src_hi, src_lo, src_kind = address(columns, V_SRC, columns.src, columns.src_addresses, at)
     if src_kind == 2:
-        source = columns.src_plain[at]
-        src_kind = columns.src_plain_addresses.kind[source]
-        src_hi, src_lo = columns.src_plain_addresses.hi[source], columns.src_plain_addresses.lo[source]
+        src_hi, src_lo, src_kind = address(columns, V_SRC_PLAIN, columns.src_plain, columns.src_plain_addresses, at)
+    dst_hi, dst_lo, dst_kind = address(columns, V_DST, columns.dst, columns.dst_addresses, at)
     if dst_kind == 2:
-        target = columns.dst_plain[at]
-        dst_kind = columns.dst_plain_addresses.kind[target]
-        dst_hi, dst_lo = columns.dst_plain_addresses.hi[target], columns.dst_plain_addresses.lo[target]
+        dst_hi, dst_lo, dst_kind = address(columns, V_DST_PLAIN, columns.dst_plain, columns.dst_plain_addresses, at)
     if src_kind == 2 or dst_kind == 2:
         return 10
     if src_kind == 0 or dst_kind == 0:
         return 2
-    sport = known(columns.numbers[N_SPORT, at])
-    dport = known(columns.numbers[N_DPORT, at])
+    sport = value_or(columns, V_SPORT, columns.sport, at, 0)
+    dport = value_or(columns, V_DPORT, columns.dport, at, 0)
     if sport < 0 or dport < 0 or sport > 65535 or dport > 65535:
         return 3
-    protocol = columns.numbers[N_PROTOCOL, at]
+    protocol = value_or(columns, V_PROTOCOL, columns.protocol, at, -1)
     if protocol < 0 or protocol > 255:
         return 4
-    packets = known(columns.numbers[N_PACKETS, at])
-    octets = known(columns.numbers[N_BYTES, at])
+    packets = value_or(columns, V_PACKETS, columns.packets, at, 0)
+    octets = value_or(columns, V_BYTES, columns.octets, at, 0)
     if packets < 0 or octets < 0:
         return 5
-    first = np.int64(seconds(np.uint64(known(columns.numbers[N_START, at]))))
-    last = np.int64(seconds(np.uint64(known(columns.numbers[N_END, at]))))
-    if (
-        first > 0xFFFFFFFF
-        or last > 0xFFFFFFFF
-        or columns.numbers[N_START, at] == -1
-        or columns.numbers[N_END, at] == -1
-    ):
+    first = value_or(columns, V_START, columns.start, at, 0)
+    last = value_or(columns, V_END, columns.end, at, 0)
+    if first < 0 or last < 0:
         return 6
-    verdict = columns.verdicts[columns.verdict[at]]
+    first = np.int64(seconds(np.uint64(first)))
+    last = np.int64(seconds(np.uint64(last)))
+    if first > 0xFFFFFFFF or last > 0xFFFFFFFF:
+        return 6
+    verdict = columns.verdicts[entry(columns, V_ACTION, columns.verdict, at, columns.verdicts.size)]
     if verdict == BAD_VERDICT:
         return 7
-    flags = columns.numbers[N_FLAGS, at]
-    if flags != NULL and (flags < 0 or flags > 255):
+    flags = value_or(columns, V_FLAGS, columns.flags, at, 0)
+    if flags < 0 or flags > 255:
         return 13
     parsed[P_SRC_HI, to] = src_hi
     parsed[P_SRC_LO, to] = src_lo
@@ -167,16 +195,79 @@ def read_record(columns: Any, at: Any, parsed: Any, to: Any) -> Any:
     parsed[P_FIRST, to] = np.uint64(first)
     parsed[P_LAST, to] = np.uint64(last)
     parsed[P_VERDICT, to] = np.uint64(verdict)
-    parsed[P_FLAGS, to] = NO_FLAGS if flags == NULL else np.uint64(flags)
-    parsed[P_INTERFACE, to] = columns.interfaces[columns.interface[at]]
-    parsed[P_NETWORK, to] = columns.networks[columns.network[at]]
+    parsed[P_FLAGS, to] = np.uint64(flags) if is_valid(columns, V_FLAGS, at) else NO_FLAGS
+    interface = entry(columns, V_INTERFACE, columns.interface, at, columns.interfaces.size)
+    parsed[P_INTERFACE, to] = columns.interfaces[interface]
+    network = entry(columns, V_NETWORK, columns.network, at, columns.networks.size)
+    parsed[P_NETWORK, to] = columns.networks[network]
     return 0
 
 
 @kernel
-def known(value: Any) -> Any:
-    """A number, 0 for NULL."""
-    return np.int64(0) if value == NULL else value
+def plain_number(values: Any, start: Any, n: Any, limit: Any, out: Any, odd: Any) -> None:
+    """values[start : start + n] into out[:n]; what is negative or above `limit` marks its row in `odd`."""
+    for row in range(n):
+        value = np.uint64(np.int64(values[start + row]))
+        out[row] = value
+        odd[row] |= U1 if value > limit else U0
+
+
+@kernel
+def plain_address(places: Any, table: Any, start: Any, n: Any, hi: Any, lo: Any, odd: Any) -> None:
+    """Addresses into hi[:n] and lo[:n]; what is none marks its row in `odd`."""
+    last = np.uint32(table.kind.size - 1)
+    for row in range(n):
+        place = min(np.uint32(places[start + row]), last)
+        hi[row] = table.hi[place]
+        lo[row] = table.lo[place]
+        odd[row] |= U0 if table.kind[place] == 1 else U1
+
+
+@kernel
+def plain_code(places: Any, codes: Any, start: Any, n: Any, out: Any) -> None:
+    """codes[place] of each row into out[:n]."""
+    last = np.uint32(codes.size - 1)
+    for row in range(n):
+        out[row] = np.uint64(codes[min(np.uint32(places[start + row]), last)])
+
+
+@kernel
+def mark_nulls(columns: Any, start: Any, n: Any, odd: Any) -> None:
+    """Mark in `odd` the rows that are null in a needed column. `start` is a multiple of 8."""
+    first = start >> 3
+    for byte in range((n + 7) >> 3):
+        all_valid = np.uint8(255)
+        for column in range(V_COUNT):
+            if columns.needed[column] != 0:
+                all_valid &= columns.valid[column, first + byte]
+        if all_valid != 255:
+            for row in range(byte << 3, min((byte << 3) + 8, n)):
+                odd[row] |= U0 if (all_valid >> (row & 7)) & 1 else U1
+
+
+@kernel
+def read_plainly(columns: Any, start: Any, n: Any, parsed: Any, odd: Any) -> None:
+    """Records start to start + n into parsed[:, :n], a column at a time; odd[row] != 0 where a record needs care."""
+    plain_code(columns.status, columns.statuses, start, n, odd)
+    mark_nulls(columns, start, n, odd)
+    plain_address(columns.src, columns.src_addresses, start, n, parsed[P_SRC_HI], parsed[P_SRC_LO], odd)
+    plain_address(columns.dst, columns.dst_addresses, start, n, parsed[P_DST_HI], parsed[P_DST_LO], odd)
+    plain_number(columns.sport, start, n, MOST_PORT, parsed[P_SPORT], odd)
+    plain_number(columns.dport, start, n, MOST_PORT, parsed[P_DPORT], odd)
+    plain_number(columns.protocol, start, n, MOST_BYTE, parsed[P_PROTOCOL], odd)
+    plain_number(columns.packets, start, n, LARGEST, parsed[P_PACKETS], odd)
+    plain_number(columns.octets, start, n, LARGEST, parsed[P_BYTES], odd)
+    plain_number(columns.start, start, n, MASK32, parsed[P_FIRST], odd)
+    plain_number(columns.end, start, n, MASK32, parsed[P_LAST], odd)
+    plain_code(columns.verdict, columns.verdicts, start, n, parsed[P_VERDICT])
+    plain_code(columns.interface, columns.interfaces, start, n, parsed[P_INTERFACE])
+    plain_code(columns.network, columns.networks, start, n, parsed[P_NETWORK])
+    if columns.needed[V_FLAGS] != 0:
+        plain_number(columns.flags, start, n, MOST_BYTE, parsed[P_FLAGS], odd)
+    else:
+        parsed[P_FLAGS][:n] = NO_FLAGS
+    for row in range(n):
+        odd[row] |= U1 if parsed[P_VERDICT, row] == BAD_VERDICT else U0
 
 
 @kernel
@@ -190,10 +281,14 @@ def read_columns_of_records(columns: Any, start: Any, count: Any, tables: Any, f
         if not room(tables):
             return at
         rows = min(BLOCK_ROWS, count - at)
+        read_plainly(columns, at, rows, parsed, scratch.wrong)
         for row in range(rows):
+            kept[row] = 1
+            if scratch.wrong[row] == U0:
+                continue
             reason = read_record(columns, at + row, parsed, row)
-            kept[row] = 1 if reason == 0 else 0
             if reason != 0:
+                kept[row] = 0
                 seen = scratch.reason_counts[reason]
                 if seen < SAMPLES:
                     scratch.reason_samples[reason, seen] = at + row
