@@ -46,8 +46,8 @@ from analyzers.kernels.separators import BLOCK_ROWS
 BATCH_ROWS = 1 << 16
 """Records of one kernel call: their columns stay in the cache."""
 
-ROW_GROUP_ROWS = 1 << 21
-"""Larger row groups are not decoded as a whole."""
+READ_ROWS = 1 << 18
+"""Records decoded at once, about 15 MB of columns; a multiple of BATCH_ROWS."""
 
 VERDICTS = {"ACCEPT": 1, "REJECT": 2, "-": 0}
 STATUSES = {"OK": 0, "NODATA": int(text.Reason.NODATA), "SKIPDATA": int(text.Reason.SKIPDATA)}
@@ -84,7 +84,7 @@ class RowGroupReader:
         skips.unit = "row"
         described = file.metadata.row_group(group)
         row_bytes = _compressed_size(described) / max(described.num_rows, 1)
-        for batch in _batches(file, group, columns):
+        for batch in file.iter_batches(READ_ROWS, row_groups=[group], columns=columns, use_threads=False):
             for start in range(0, batch.num_rows, BATCH_ROWS):
                 part = batch.slice(start, BATCH_ROWS)
                 self._aggregate(part, names, first, skips)
@@ -225,13 +225,6 @@ class RowGroupReader:
             )  # fmt: skip
         numbers[:count] = begins
         return numbers
-
-
-def _batches(file: Any, group: int, columns: list[str]) -> Iterator[Any]:
-    if file.metadata.row_group(group).num_rows <= ROW_GROUP_ROWS:
-        yield from file.read_row_group(group, columns=columns, use_threads=False).to_batches()
-    else:
-        yield from file.iter_batches(BATCH_ROWS * 4, row_groups=[group], columns=columns, use_threads=False)
 
 
 def _compressed_size(row_group: Any) -> int:
