@@ -21,11 +21,23 @@ class Inputs:
     format: str | None = None
     threads: int = 0
     strict: bool = False
+    log_format: tuple[str, ...] = ()  # field names of records that carry no header
 
 
 def source_arguments(function: F) -> F:
     """SOURCE... as arguments."""
     return click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)(function)
+
+
+def _log_format(_context: click.Context, _parameter: click.Parameter, value: str | None) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    from analyzers.ingest.log_formats import parse_log_format
+
+    try:
+        return parse_log_format(value)
+    except ValueError as problem:
+        raise click.BadParameter(str(problem)) from problem
 
 
 def input_options(function: F, format_flags: tuple[str, ...] = ("--format", "--input-format")) -> F:
@@ -40,6 +52,13 @@ def input_options(function: F, format_flags: tuple[str, ...] = ("--format", "--i
             "input_format",
             type=click.Choice(["aws-vpc", "capture"]),
             help="Take every source for this format instead of sniffing.",
+        ),
+        click.option(
+            "--log-format",
+            callback=_log_format,
+            metavar="FORMAT",
+            help="Fields of flow-log records that carry no header (CloudWatch Logs), as describe-flow-logs has it: "
+            "'${version} ${interface-id} ...'.",
         ),
         click.option(
             "--network",

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from analyzers.flows import FlowTable, IngestReport, Skip
 from analyzers.ingest.coverage import SkipCounts, merge_skips
 from analyzers.ingest.direction import settle
+from analyzers.ingest.flow_logs import covered_twice, flow_log_of
+from analyzers.ingest.log_formats import LogFormats
 from analyzers.ingest.reading import CaptureItem, Item, MixedFormats, TextItem, Worker, plan
 from analyzers.ingest.sources import Source, expand
 from analyzers.ingest.worker_tables import WorkerTables
@@ -37,6 +39,7 @@ class IngestOptions:
     cuts: Cuts = field(default_factory=dict)
     declared: frozenset[tuple[int, int, int, int]] = frozenset()  # (hi, lo, port, protocol) that an inventory declares
     slice_seconds: int = 0  # no row spans two slices of so many seconds (by its `first`); 0: one slice
+    log_formats: LogFormats = field(default_factory=LogFormats)  # of records that carry no header
     progress: Callable[[int, int], None] | None = None  # (bytes read, records), called from worker threads
 
 
@@ -57,6 +60,7 @@ def aggregate(names: Sequence[str], options: IngestOptions | None = None) -> tup
         except MixedFormats as mixed:
             whole |= {mixed.source}  # its parts have different formats: read it again from one end to the other
     flows = settle(tables, options.declared)
+    notes += covered_twice(flows)
     state = tables.tables.state
     records = int(state[S_RECORDS])
     counted, coverage, remarks = merge_skips(skips)
@@ -70,6 +74,7 @@ def aggregate(names: Sequence[str], options: IngestOptions | None = None) -> tup
         formats=dict(sorted(formats.items())),
         first=int(state[S_FIRST]) if records else None,
         last=int(state[S_LAST]) if records else None,
+        plain_sources=len({part.source for part in skips if part.plain}),
     )
     return flows, report
 
@@ -108,7 +113,30 @@ def _read_all(
     interfaces = {i: number[n] for i, n in options.interface_networks.items()}
     facts = cut_facts(options, networks)
     skips: list[SkipCounts] = []
-    items, formats = plan(sources, options.format, whole, skips)
+    items, formats = plan(sources, options.format, whole, skips, options.log_formats)
+    by_log: dict[str, list[Item]] = {}
+    for item in items:
+        by_log.setdefault(flow_log_of(item.source.name), []).append(item)
+    workers: list[Worker] = []
+    total: WorkerTables | None = None
+    span = options.slice_seconds or int(t.ALL_TIME)
+    for flow_log, part in sorted(by_log.items()):
+        now = _read_items(part, options, lambda log=flow_log: WorkerTables(networks, interfaces, log, span), facts)  # type: ignore[misc]
+        workers += now
+        if total is None:
+            total = now[0].tables if len(by_log) == 1 else WorkerTables(networks, {}, span=span)
+        for worker in now:
+            if worker.tables is not total:
+                total.absorb(worker.tables)
+    for worker in workers:
+        skips.extend(worker.skips)
+    return total or WorkerTables(networks, interfaces, span=span), skips, formats, sum(w.bytes_read for w in workers)
+
+
+def _read_items(
+    items: Sequence[Item], options: IngestOptions, tables: Callable[[], WorkerTables], facts: Facts
+) -> list[Worker]:
+    """Work through the items of one flow log; the workers with what they have."""
     queue = iter(items)
     lock = threading.Lock()
     stop = threading.Event()
@@ -117,10 +145,8 @@ def _read_all(
         with lock:
             return None if stop.is_set() else next(queue, None)
 
-    span = options.slice_seconds or int(t.ALL_TIME)
-
     def work() -> Worker:
-        worker = Worker(WorkerTables(networks, interfaces, span), facts, options.networks, options.progress)
+        worker = Worker(tables(), facts, options.networks, options.progress)
         try:
             while (item := next_item()) is not None:
                 worker.process(item)
@@ -131,16 +157,9 @@ def _read_all(
 
     threads = max(1, min(options.threads or available_cores(), len(items)))
     if threads == 1:
-        workers = [work()]
-    else:
-        with ThreadPoolExecutor(threads) as pool:
-            workers = [future.result() for future in [pool.submit(work) for _ in range(threads)]]
-    first, *others = workers
-    for other in others:
-        first.tables.absorb(other.tables)
-    for worker in workers:
-        skips.extend(worker.skips)
-    return first.tables, skips, formats, sum(w.bytes_read for w in workers)
+        return [work()]
+    with ThreadPoolExecutor(threads) as pool:
+        return [future.result() for future in [pool.submit(work) for _ in range(threads)]]
 
 
 __all__ = ["CaptureItem", "IngestOptions", "IngestReport", "Skip", "TextItem", "aggregate", "available_cores"]

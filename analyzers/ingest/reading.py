@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analyzers.ingest.coverage import COVERAGE_REASONS, SkipCounts, printable
-from analyzers.ingest.formats import aws_vpc
+from analyzers.ingest.formats import aws_cloudwatch, aws_parquet, aws_vpc, unread
+from analyzers.ingest.log_formats import DEFAULT_FIELDS, LogFormats, normalise
+from analyzers.ingest.parquet_reading import RowGroupReader
 from analyzers.ingest.sources import (
     GZIP_MAGIC,
     READ_BYTES,
@@ -78,6 +80,12 @@ class TextItem:
     start: int = 0
     end: int | None = None
     head: bytes = b""  # taken from standard input while sniffing
+    formats: LogFormats | None = None  # not None: JSON envelopes, whose messages these may be
+
+    @property
+    def format(self) -> str:
+        """What the report calls it."""
+        return aws_vpc.NAME if self.formats is None else aws_cloudwatch.NAME
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +95,35 @@ class CaptureItem:
     source: Source
     head: bytes = b""
 
+    @property
+    def format(self) -> str:
+        """What the report calls it."""
+        return "capture"
 
-Item = TextItem | CaptureItem
+
+@dataclass(frozen=True, slots=True)
+class ParquetItem:
+    """One row group of a Parquet flow log."""
+
+    source: Source
+    fields: tuple[str, ...]
+    row_group: int
+
+    @property
+    def format(self) -> str:
+        """What the report calls it."""
+        return aws_parquet.NAME
+
+
+Item = TextItem | CaptureItem | ParquetItem
 
 
 def plan(
-    sources: Sequence[Source], forced: str | None, whole: frozenset[str], skips: list[SkipCounts]
+    sources: Sequence[Source],
+    forced: str | None,
+    whole: frozenset[str],
+    skips: list[SkipCounts],
+    formats_known: LogFormats | None = None,
 ) -> tuple[list[Item], dict[str, int]]:
     """Work items, and how many sources have which format. What cannot be read is added to `skips`."""
     items: list[Item] = []
@@ -100,7 +131,7 @@ def plan(
     for source in sources:
         refused = SkipCounts(source.name)
         try:
-            found = _sniff(source, forced, whole)
+            found = _sniff(source, forced, whole, formats_known or LogFormats())
         except StreamDamage as damage:
             refused.add(damage.reason, 1, [(damage.offset, "")])
             found = []
@@ -110,18 +141,19 @@ def plan(
         if refused.counts:
             skips.append(refused)
         if found:
-            name = aws_vpc.NAME if isinstance(found[0], TextItem) else "capture"
-            formats[name] = formats.get(name, 0) + 1
+            formats[found[0].format] = formats.get(found[0].format, 0) + 1
         items.extend(found)
     return items, formats
 
 
-def _sniff(source: Source, forced: str | None, whole: frozenset[str]) -> list[Item]:
+def _sniff(source: Source, forced: str | None, whole: frozenset[str], known: LogFormats) -> list[Item]:
     stream = open_source(source)
     raw = stream.read(SNIFF_BYTES)
     taken = raw if source.is_stdin else b""
     if not raw:
         raise InputError("the file is empty")
+    if aws_parquet.recognise(raw):
+        return _row_groups(source)
     compressed = raw.startswith((GZIP_MAGIC, ZSTD_MAGIC))
     head = raw
     if compressed:
@@ -132,16 +164,40 @@ def _sniff(source: Source, forced: str | None, whole: frozenset[str]) -> list[It
         stream.close()
     if forced == "capture" or (forced is None and head.startswith(CAPTURE_MAGICS)):
         return [CaptureItem(source, taken)]
-    fields = aws_vpc.recognise(head)
+    if aws_cloudwatch.recognise(head):
+        return [TextItem(source, DEFAULT_FIELDS, head=taken, formats=known)]
+    fields = aws_vpc.recognise(head, known)
     if fields is None:
-        if forced == aws_vpc.NAME:
-            fields = aws_vpc.DEFAULT_FIELDS
-        else:
-            raise InputError(f"no flow log and no capture: it begins with '{printable(head, 40)}'; --format forces one")
+        if forced != aws_vpc.NAME:
+            raise InputError(_refusal(head))
+        fields = known.given or DEFAULT_FIELDS
     aws_vpc.layout(fields)
     if compressed or source.is_stdin or source.name in whole or source.size <= RANGE_BYTES:
         return [TextItem(source, fields, head=taken)]
     return list(_ranges(source, fields))
+
+
+def _row_groups(source: Source) -> list[Item]:
+    """All row groups of a Parquet file. Raises InputError or UnusableHeader."""
+    if source.is_stdin:
+        raise InputError("Parquet cannot be read from standard input; name the file")
+    file = aws_parquet.open_file(source)
+    fields = aws_parquet.fields_of(file)
+    aws_vpc.layout(fields)
+    return [ParquetItem(source, fields, group) for group in range(file.metadata.num_row_groups)]
+
+
+def _refusal(head: bytes) -> str:
+    """Why a file that begins with `head` is not read."""
+    name = unread.recognise(head)
+    if name is not None:
+        return f"recognised as {name}, which flowctl does not read yet"
+    if count := aws_vpc.unnamed_fields(head):
+        return (
+            f"lines of {count} fields that may be flow-log records, without a header: say what the fields are, with "
+            "--log-format or describe-flow-logs JSON as --inventory"
+        )
+    return f"no flow log and no capture: it begins with '{printable(head, 40)}'; --format forces one"
 
 
 def _first_piece(stream: BinaryIO, raw: bytes) -> tuple[bytes, bytes]:
@@ -203,6 +259,7 @@ class Worker:
         self._progress = progress
         self._scratch = new_scratch()
         self._flows: Flows | None = None
+        self._row_groups: RowGroupReader | None = None
         self._buffer = np.zeros(PADDING + BUFFER_BYTES + PADDING, np.uint8)
         self._fill = 0  # bytes of it that wait to be parsed
 
@@ -217,6 +274,9 @@ class Worker:
                 break
         observer = self.tables.observer(item.source.name) if isinstance(item, CaptureItem) else 0
         self.tables.fix(network, observer)
+        if isinstance(item, ParquetItem):
+            self._read_row_group(item, skips)
+            return
         stream = open_source(item.source)
         try:
             if isinstance(item, TextItem):
@@ -231,7 +291,7 @@ class Worker:
 
     # -- text --------------------------------------------------------------------------------------------------
 
-    def _fills(self, item: TextItem, stream: BinaryIO) -> Iterator[int]:
+    def _fills(self, item: TextItem, stream: BinaryIO, skips: SkipCounts) -> Iterator[int]:
         """Bytes put into the free part of the buffer, one count for each time."""
         if item.end is not None:
             stream.seek(item.start)
@@ -240,7 +300,10 @@ class Worker:
                 left -= count
                 yield count
             return
-        for piece in inflate(stream, item.head):
+        pieces = inflate(stream, item.head)
+        if item.formats is not None:
+            pieces = aws_cloudwatch.lines(pieces, item.formats, skips)
+        for piece in pieces:
             at = 0
             while at < len(piece):
                 free = self._free()
@@ -259,7 +322,7 @@ class Worker:
         self._fill = 0
         offset = item.start  # of the buffer's first data byte, in the (decompressed) text
         try:
-            for count in self._fills(item, stream):
+            for count in self._fills(item, stream, skips):
                 self.bytes_read += count
                 self._fill += count
                 if self._fill < BUFFER_BYTES // 2:
@@ -290,6 +353,7 @@ class Worker:
                 self.tables.tables, self._facts, self._scratch,
             )  # fmt: skip
             self._note_reasons(offset, skips)
+            skips.plain |= at > PADDING and layout.lacks_packet_addresses
             if why == Stop.ROOM:
                 self.tables.make_room()
             elif why == Stop.HEADER:
@@ -302,7 +366,7 @@ class Worker:
     def _next_layout(
         self, item: TextItem, layout: aws_vpc.Layout, line: bytes, offset: int, skips: SkipCounts
     ) -> aws_vpc.Layout:
-        fields = tuple(aws_vpc.normalise(part) for part in line.decode("utf-8", "replace").split())
+        fields = tuple(normalise(part) for part in line.decode("utf-8", "replace").split())
         if fields == layout.fields:
             return layout
         if item.end is not None:
@@ -311,7 +375,7 @@ class Worker:
             changed = aws_vpc.layout(fields)
         except aws_vpc.UnusableHeader as problem:
             skips.add(str(problem), 1, [(offset, printable(line))])
-            return layout
+            return aws_vpc.nothing_usable()
         skips.notes.add("lines of several formats in one file, each read by the header above it")
         return changed
 
@@ -332,6 +396,22 @@ class Worker:
     def _line(self, at: int) -> str:
         raw = self._buffer[at : at + 400].tobytes()
         return printable(raw.split(b"\n", 1)[0])
+
+    # -- Parquet -----------------------------------------------------------------------------------------------
+
+    def _read_row_group(self, item: ParquetItem, skips: SkipCounts) -> None:
+        layout = aws_vpc.layout(item.fields)
+        skips.notes.update(layout.notes)
+        skips.plain |= layout.lacks_packet_addresses
+        if self._row_groups is None:
+            self._row_groups = RowGroupReader(self.tables, self._facts, self._scratch, REASONS)
+        try:
+            for size in self._row_groups.read(item.source, layout, item.row_group, skips):
+                self.bytes_read += size
+                if self._progress is not None:
+                    self._progress(self.bytes_read, int(self.tables.tables.state[S_RECORDS]))
+        except (OSError, InputError) as problem:
+            skips.add(f"unreadable Parquet data: {problem}", 1, [])
 
     # -- captures ----------------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from analyzers.ingest.flow_logs import observer_name
 from analyzers.kernels import tables as t
 from analyzers.kernels.record import (
     S_ADDRESSES,
@@ -60,11 +61,17 @@ def _doubled(array: NDArray[Any], used: int) -> NDArray[Any]:
 class WorkerTables:
     """Owns the arrays that a worker's kernel calls write to. Not shared between threads."""
 
-    def __init__(self, networks: tuple[str, ...], interfaces: dict[str, int], span: int = int(t.ALL_TIME)) -> None:
-        """`networks`: names that get the numbers 1, 2, ... ("" is 0); `interfaces`: interface id -> network number.
-
-        `span`: seconds of the time slices that rows are kept apart by.
-        """
+    def __init__(
+        self,
+        networks: tuple[str, ...],
+        interfaces: dict[str, int],
+        flow_log: str = "",
+        span: int = int(t.ALL_TIME),
+    ) -> None:
+        """`networks`: names that get the numbers 1, 2, ... ("" is 0); `interfaces`: interface id -> network number;
+        `flow_log`: the one that all records are from, see analyzers.ingest.flow_logs; `span`: seconds of the time
+        slices that rows are kept apart by."""
+        self.flow_log = flow_log
         state = np.zeros(S_COUNT, np.int64)
         state[S_FIRST] = np.iinfo(np.int64).max
         state[S_LAST] = -1
@@ -117,8 +124,9 @@ class WorkerTables:
         return int(begin[0]) - 1
 
     def observer_names(self) -> list[str]:
-        """Observer names by number."""
-        return self._names(self.tables.observer_names, self.tables.observer_arena, S_OBSERVERS)
+        """Observer names by number, with the flow log's id where there is one."""
+        names = self._names(self.tables.observer_names, self.tables.observer_arena, S_OBSERVERS)
+        return [observer_name(name, self.flow_log) for name in names]
 
     def network_names(self) -> list[str]:
         """Network names by number."""
@@ -218,10 +226,13 @@ class WorkerTables:
         """Numbers here of the other's names, by their numbers there."""
         count = int(other.tables.state[counter])
         theirs = other.tables._asdict()
-        rows = theirs[f"{kind}_names"][:count]
-        text = np.concatenate([np.zeros(64, np.uint8), theirs[f"{kind}_arena"], np.zeros(8, np.uint8)])
-        begins = (rows[:, 3] & t.MASK32) + np.uint64(64)
-        ends = begins + (rows[:, 3] >> t.U32)
+        if kind == "observer" and other.flow_log != self.flow_log:
+            text, begins, ends = _joined_names(other.observer_names())
+        else:
+            rows = theirs[f"{kind}_names"][:count]
+            text = np.concatenate([np.zeros(64, np.uint8), theirs[f"{kind}_arena"], np.zeros(8, np.uint8)])
+            begins = (rows[:, 3] & t.MASK32) + np.uint64(64)
+            ends = begins + (rows[:, 3] >> t.U32)
         scratch = np.zeros((BLOCK_ROWS, t.NAME_WORDS + 2), np.uint64)
         for start in range(1, count, BLOCK_ROWS):
             stop = min(start + BLOCK_ROWS, count)
@@ -273,6 +284,14 @@ class WorkerTables:
         """What the next source's records get: a network number (-1: by interface) and an observer number."""
         self.tables.state[S_FIXED_NETWORK] = network
         self.tables.state[S_FIXED_OBSERVER] = observer
+
+
+def _joined_names(names: list[str]) -> tuple[NDArray[np.uint8], NDArray[np.uint64], NDArray[np.uint64]]:
+    """(padded text, begins, ends) of names, for intern_spans."""
+    encoded = [name.encode() for name in names]
+    ends = np.cumsum(np.array([len(name) for name in encoded], np.uint64)) + np.uint64(64)
+    begins = ends - np.array([len(name) for name in encoded], np.uint64)
+    return np.frombuffer(b"\0" * 64 + b"".join(encoded) + b"\0" * 8, np.uint8), begins, ends
 
 
 def _renumber_services(

@@ -516,6 +516,23 @@ def parse_block(buffer: Any, found: Any, rows: Any, columns: Any, field_count: A
 
 
 @kernel
+def add_records(count: Any, tables: Any, facts: Any, scratch: Any) -> None:
+    """Directions and tables for scratch.parsed[:, :count]; the caller has asked for `room`."""
+    state = tables.state
+    services, connections = orient(
+        scratch.parsed, scratch.kept, count, state, tables.observer_network, tables.address_index, tables.addresses,
+        facts, scratch.service_batch, scratch.hashes, scratch.slices, tables.service_index, scratch.connection_batch,
+    )  # fmt: skip
+    state[S_SERVICES] = add_services(
+        scratch.service_batch, services, np.uint64(state[S_SPAN]), scratch.hashes, scratch.slices,
+        scratch.candidates, tables.service_index, tables.services, state[S_SERVICES],
+    )  # fmt: skip
+    state[S_CONNECTIONS] = upsert_connections(
+        scratch.connection_batch, connections, tables.connection_index, tables.connections, state[S_CONNECTIONS]
+    )
+
+
+@kernel
 def parse_lines(
     buffer: Any, start: Any, stop: Any, columns: Any, field_count: Any, tables: Any, facts: Any, scratch: Any
 ) -> Any:
@@ -555,17 +572,7 @@ def parse_lines(
                 buffer, parsed[P_NETWORK], parsed[P_NETWORK_END], count, tables.network_index, tables.network_names,
                 tables.network_arena, state[S_NETWORKS], scratch.names,
             )  # fmt: skip
-        services, connections = orient(
-            parsed, scratch.kept, count, state, tables.observer_network, tables.address_index, tables.addresses, facts,
-            scratch.service_batch, scratch.hashes, scratch.slices, tables.service_index, scratch.connection_batch,
-        )  # fmt: skip
-        state[S_SERVICES] = add_services(
-            scratch.service_batch, services, np.uint64(state[S_SPAN]), scratch.hashes, scratch.slices,
-            scratch.candidates, tables.service_index, tables.services, state[S_SERVICES],
-        )  # fmt: skip
-        state[S_CONNECTIONS] = upsert_connections(
-            scratch.connection_batch, connections, tables.connection_index, tables.connections, state[S_CONNECTIONS]
-        )
+        add_records(count, tables, facts, scratch)
         if header:
             return at, 2
     return at, 0

@@ -59,7 +59,13 @@ def command(
     from flowctl.targets import GenerateOptions, runner
 
     chosen = Inputs(
-        sources, inputs["inventory"], inputs["networks"], inputs["input_format"], inputs["threads"], inputs["strict"]
+        sources,
+        inputs["inventory"],
+        inputs["networks"],
+        inputs["input_format"],
+        inputs["threads"],
+        inputs["strict"],
+        inputs["log_format"],
     )
     if not chosen.inventory:
         raise click.UsageError("generate needs --inventory: without it no address has a name")

@@ -32,7 +32,13 @@ def command(sources: tuple[str, ...], output_format: str, **inputs: Any) -> None
     from flowctl.observe import observe, skipped_exit
 
     chosen = Inputs(
-        sources, inputs["inventory"], inputs["networks"], inputs["input_format"], inputs["threads"], inputs["strict"]
+        sources,
+        inputs["inventory"],
+        inputs["networks"],
+        inputs["input_format"],
+        inputs["threads"],
+        inputs["strict"],
+        inputs["log_format"],
     )
     observation = observe(chosen)
     printer(output_format).show(observation)

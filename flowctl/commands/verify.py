@@ -49,7 +49,13 @@ def command(policies: tuple[str, ...], sources: tuple[str, ...], cni: str, outpu
     from policygen.verify.profiles import PROFILES
 
     chosen = Inputs(
-        sources, inputs["inventory"], inputs["networks"], inputs["input_format"], inputs["threads"], inputs["strict"]
+        sources,
+        inputs["inventory"],
+        inputs["networks"],
+        inputs["input_format"],
+        inputs["threads"],
+        inputs["strict"],
+        inputs["log_format"],
     )
     loaded = load_policies(policies, chosen.inventory)
     refuse_left_out(loaded, chosen.strict)

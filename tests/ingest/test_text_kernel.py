@@ -196,7 +196,7 @@ def test_a_header_without_addresses_is_refused_and_the_rest_is_read(tmp_path: Pa
     flows, report = read(tmp_path)
     assert report.records == 10 and len(flows)
     assert {s.reason.split(":")[0] for s in report.skips} == {
-        "the header lacks dstaddr (or pkt-dstaddr)",
+        "the format lacks dstaddr (or pkt-dstaddr)",
         "no flow log and no capture",
     }
 
