@@ -62,6 +62,8 @@ def observe(inputs: Inputs) -> Observation:
                     cuts=cuts(inventory),
                     declared=declared,
                     progress=progress,
+                    memory_bytes=inputs.memory,
+                    stores=inputs.stores,
                 ),
             )
     except (InputError, InventoryError) as problem:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +15,16 @@ from numpy.typing import NDArray
 from analyzers.flows import FlowTable, IngestReport, Skip
 from analyzers.ingest.coverage import SkipCounts, merge_skips
 from analyzers.ingest.direction import settle
+from analyzers.ingest.overflow import Overflow
 from analyzers.ingest.reading import CaptureItem, Item, MixedFormats, TextItem, Worker, plan
 from analyzers.ingest.sources import Source, expand
 from analyzers.ingest.worker_tables import WorkerTables
 from analyzers.kernels import tables as t
-from analyzers.kernels.text import S_FIRST, S_LAST, S_RECORDS, Facts
+from analyzers.kernels.text import Facts
 from analyzers.ports import settling_ports
+
+if TYPE_CHECKING:
+    from analyzers.store.write import SourceFacts
 
 Cuts = Mapping[tuple[str, int, int], tuple[int, ...]]
 """(network, hi, lo) -> ascending times, s UTC, at which the address changes its owner; network "": any."""
@@ -36,6 +41,8 @@ class IngestOptions:
     cuts: Cuts = field(default_factory=dict)
     declared: frozenset[tuple[int, int, int, int]] = frozenset()  # (hi, lo, port, protocol) that an inventory declares
     progress: Callable[[int, int], None] | None = None  # (bytes read, records), called from worker threads
+    memory_bytes: int = 0  # what the whole process may take; 0: half of what is available
+    stores: tuple[str, ...] = ()  # flow stores that are read as sources besides
 
 
 def available_cores() -> int:
@@ -44,30 +51,45 @@ def available_cores() -> int:
 
 
 def aggregate(names: Sequence[str], options: IngestOptions | None = None) -> tuple[FlowTable, IngestReport]:
-    """Read everything and settle who serves. Raises InputError for names that lead nowhere; all else is reported."""
+    """Read everything and settle who serves, within the memory given: what outgrows it goes through a temporary
+    database. Raises InputError for names that lead nowhere and stores that cannot be read; all else is reported.
+    """
     options = options or IngestOptions()
     sources, notes = expand(names)
-    whole: frozenset[str] = frozenset()
-    while True:
-        try:
-            tables, skips, formats, read = _read_all(sources, options, whole)
-            break
-        except MixedFormats as mixed:
-            whole |= {mixed.source}  # its parts have different formats: read it again from one end to the other
-    flows = settle(tables, options.declared)
-    state = tables.tables.state
-    records = int(state[S_RECORDS])
+    with Overflow(options) as overflow:
+        whole: frozenset[str] = frozenset()
+        while True:
+            try:
+                tables, skips, formats, read = _read_all(sources, options, whole, overflow)
+                break
+            except MixedFormats as mixed:
+                whole |= {mixed.source}  # its parts have different formats: read it again from one end to the other
+                overflow.forget()
+        records, first, last = overflow.totals(tables)
+        stored: list[SourceFacts] = []
+        if overflow.used or options.stores or len(tables) > 1:
+            flows, stored = overflow.settle(tables)
+        else:
+            flows = settle(tables[0], options.declared)
+    for one in stored:
+        skips.extend(one.skips)
+        read += one.bytes_read
+        if one.format:
+            formats[one.format] = formats.get(one.format, 0) + 1
+        if one.records:
+            first, last = (min(first, one.first) if records else one.first), max(last, one.last)
+            records += one.records
     counted, coverage, remarks = merge_skips(skips)
     report = IngestReport(
-        sources=len(sources),
+        sources=len(sources) + len(stored),
         bytes_read=read,
         records=records,
         skips=counted,
         coverage=coverage,
         notes=tuple(sorted({*notes, *remarks})),
         formats=dict(sorted(formats.items())),
-        first=int(state[S_FIRST]) if records else None,
-        last=int(state[S_LAST]) if records else None,
+        first=first if records else None,
+        last=last if records else None,
     )
     return flows, report
 
@@ -99,8 +121,9 @@ def cut_facts(options: IngestOptions, networks: tuple[str, ...]) -> Facts:
 
 
 def _read_all(
-    sources: Sequence[Source], options: IngestOptions, whole: frozenset[str]
-) -> tuple[WorkerTables, list[SkipCounts], dict[str, int], int]:
+    sources: Sequence[Source], options: IngestOptions, whole: frozenset[str], overflow: Overflow
+) -> tuple[list[WorkerTables], list[SkipCounts], dict[str, int], int]:
+    """(tables, skips, formats, bytes read); the tables are one while everything fits into the memory."""
     networks = network_names(options)
     number = {name: i + 1 for i, name in enumerate(networks)} | {"": 0}
     interfaces = {i: number[n] for i, n in options.interface_networks.items()}
@@ -110,13 +133,15 @@ def _read_all(
     queue = iter(items)
     lock = threading.Lock()
     stop = threading.Event()
+    threads = max(1, min(options.threads or available_cores(), len(items)))
 
     def next_item() -> Item | None:
         with lock:
             return None if stop.is_set() else next(queue, None)
 
     def work() -> Worker:
-        worker = Worker(WorkerTables(networks, interfaces), facts, options.networks, options.progress)
+        tables = overflow.tables(networks, interfaces, threads)
+        worker = Worker(tables, facts, options.networks, options.progress)
         try:
             while (item := next_item()) is not None:
                 worker.process(item)
@@ -125,18 +150,20 @@ def _read_all(
             raise
         return worker
 
-    threads = max(1, min(options.threads or available_cores(), len(items)))
     if threads == 1:
         workers = [work()]
     else:
         with ThreadPoolExecutor(threads) as pool:
             workers = [future.result() for future in [pool.submit(work) for _ in range(threads)]]
-    first, *others = workers
-    for other in others:
-        first.tables.absorb(other.tables)
     for worker in workers:
         skips.extend(worker.skips)
-    return first.tables, skips, formats, sum(w.bytes_read for w in workers)
+    tables = [worker.tables for worker in workers]
+    if not overflow.used and not options.stores and overflow.fits(tables):
+        first, *others = tables
+        for other in others:
+            first.absorb(other)
+        tables = [first]
+    return tables, skips, formats, sum(w.bytes_read for w in workers)
 
 
 __all__ = ["CaptureItem", "IngestOptions", "IngestReport", "Skip", "TextItem", "aggregate", "available_cores"]
