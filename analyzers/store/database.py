@@ -101,7 +101,9 @@ def open_for_writing(
             raise StoreError(f"{path}: there is no such store; flowctl ingest makes one")
         scratch = Path(f"{path}.tmp")
         connection = duckdb.connect(path, config=settings(memory, threads, scratch))
-        shutil.rmtree(scratch, ignore_errors=True)  # what a killed process left: the lock is ours now
+        # what killed processes left; the lock is ours now
+        shutil.rmtree(scratch, ignore_errors=True)
+        _remove_unfinished(Path(path))
     try:
         check_version(connection, path)
         if slice_seconds not in (None, stored_slice_seconds(connection)):
@@ -134,6 +136,18 @@ def _create(path: Path, slice_seconds: int) -> None:
     finally:
         partial.unlink(missing_ok=True)
         Path(f"{partial}.wal").unlink(missing_ok=True)
+
+
+def _remove_unfinished(path: Path) -> None:
+    """Stores that processes were killed over while they made them."""
+    for partial in path.parent.glob(f".{path.name}.*.new*"):
+        number = partial.name.removeprefix(f".{path.name}.").split(".")[0]
+        try:
+            os.kill(int(number), 0)
+        except (ValueError, ProcessLookupError, OverflowError):
+            partial.unlink(missing_ok=True)
+        except PermissionError:
+            pass  # it lives, under another user
 
 
 def make_tables(connection: duckdb.DuckDBPyConnection, slice_seconds: int) -> None:
