@@ -7,14 +7,12 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from analyzers.flows import FlowTable, IngestReport, Skip
 from analyzers.ingest.coverage import SkipCounts, merge_skips
-from analyzers.ingest.direction import settle
 from analyzers.ingest.overflow import Overflow
 from analyzers.ingest.reading import CaptureItem, Item, MixedFormats, TextItem, Worker, plan
 from analyzers.ingest.sources import Source, expand
@@ -22,9 +20,6 @@ from analyzers.ingest.worker_tables import WorkerTables
 from analyzers.kernels import tables as t
 from analyzers.kernels.text import Facts
 from analyzers.ports import settling_ports
-
-if TYPE_CHECKING:
-    from analyzers.store.write import SourceFacts
 
 Cuts = Mapping[tuple[str, int, int], tuple[int, ...]]
 """(network, hi, lo) -> ascending times, s UTC, at which the address changes its owner; network "": any."""
@@ -65,20 +60,13 @@ def aggregate(names: Sequence[str], options: IngestOptions | None = None) -> tup
             except MixedFormats as mixed:
                 whole |= {mixed.source}  # its parts have different formats: read it again from one end to the other
                 overflow.forget()
-        records, first, last = overflow.totals(tables)
-        stored: list[SourceFacts] = []
-        if overflow.used or options.stores or len(tables) > 1:
-            flows, stored = overflow.settle(tables)
-        else:
-            flows = settle(tables[0], options.declared)
+        flows, stored = overflow.settle(tables)
+        records, first, last = overflow.totals
     for one in stored:
         skips.extend(one.skips)
         read += one.bytes_read
         if one.format:
             formats[one.format] = formats.get(one.format, 0) + 1
-        if one.records:
-            first, last = (min(first, one.first) if records else one.first), max(last, one.last)
-            records += one.records
     counted, coverage, remarks = merge_skips(skips)
     report = IngestReport(
         sources=len(sources) + len(stored),
@@ -123,7 +111,7 @@ def cut_facts(options: IngestOptions, networks: tuple[str, ...]) -> Facts:
 def _read_all(
     sources: Sequence[Source], options: IngestOptions, whole: frozenset[str], overflow: Overflow
 ) -> tuple[list[WorkerTables], list[SkipCounts], dict[str, int], int]:
-    """(tables, skips, formats, bytes read); the tables are one while everything fits into the memory."""
+    """(tables of every thread, skips, formats, bytes read)."""
     networks = network_names(options)
     number = {name: i + 1 for i, name in enumerate(networks)} | {"": 0}
     interfaces = {i: number[n] for i, n in options.interface_networks.items()}
@@ -157,13 +145,7 @@ def _read_all(
             workers = [future.result() for future in [pool.submit(work) for _ in range(threads)]]
     for worker in workers:
         skips.extend(worker.skips)
-    tables = [worker.tables for worker in workers]
-    if not overflow.used and not options.stores and overflow.fits(tables):
-        first, *others = tables
-        for other in others:
-            first.absorb(other)
-        tables = [first]
-    return tables, skips, formats, sum(w.bytes_read for w in workers)
+    return [w.tables for w in workers], skips, formats, sum(w.bytes_read for w in workers)
 
 
 __all__ = ["CaptureItem", "IngestOptions", "IngestReport", "Skip", "TextItem", "aggregate", "available_cores"]

@@ -69,7 +69,7 @@ def settings(memory: int, threads: int, scratch: Path | str) -> dict[str, str | 
     return {
         "memory_limit": f"{max(memory, 64 << 20) >> 10}KiB",
         "threads": max(1, threads),
-        "temp_directory": str(scratch),
+        "temp_directory": str(scratch),  # "": nothing is spilled
         "preserve_insertion_order": False,
         "autoinstall_known_extensions": False,
         "autoload_known_extensions": False,

@@ -131,19 +131,21 @@ class Transaction:
         notes = sorted({note for part in facts.skips for note in part.notes})
         merged = merged_counts(facts)
         with plain_errors(self._path):
-            self._cursor.execute(
-                f"INSERT INTO {SOURCES.name} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                [
-                    number, identity.key, plain_text(facts.name), identity.size, identity.digest, identity.modified,
-                    facts.format, facts.bytes_read, facts.records, facts.first, facts.last, 0, notes,
-                ],
+            insert_row(
+                self._cursor,
+                SOURCES,
+                {
+                    "id": number, "key": identity.key, "name": plain_text(facts.name), "size": identity.size,
+                    "digest": identity.digest, "modified": identity.modified, "format": facts.format,
+                    "bytes_read": facts.bytes_read, "records": facts.records, "first": facts.first,
+                    "last": facts.last, "merged": 0, "notes": notes,
+                },
             )  # fmt: skip
             for reason, count in sorted(merged.counts.items()):
                 places = merged.samples[reason]
-                self._cursor.execute(
-                    f"INSERT INTO {SKIPS.name} VALUES (?, ?, ?, ?, ?)",
-                    [number, reason, count, [at for at, _ in places], [text for _, text in places]],
-                )
+                offsets, samples = [at for at, _ in places], [text for _, text in places]
+                row = {"source": number, "reason": reason, "count": count, "offsets": offsets, "samples": samples}
+                insert_row(self._cursor, SKIPS, row)
 
     def remove(self, number: int) -> None:
         """A source with its rows."""
@@ -190,3 +192,10 @@ def insert(cursor: duckdb.DuckDBPyConnection, table: str, columns: Columns) -> N
         cursor.execute(f"INSERT INTO {table} BY NAME SELECT * FROM incoming")
     finally:
         cursor.unregister("incoming")
+
+
+def insert_row(cursor: duckdb.DuckDBPyConnection, table: StoreTable, row: dict[str, object]) -> None:
+    """One row by column names; layouts that were migrated have columns in another order."""
+    names = ", ".join(f'"{c.name}"' for c in table.columns)
+    marks = ", ".join("?" * len(table.columns))
+    cursor.execute(f"INSERT INTO {table.name} ({names}) VALUES ({marks})", [row[c.name] for c in table.columns])
