@@ -43,6 +43,11 @@ def busy_servers(chance: random.Random) -> list[str]:
             own = chance.choice([50051, chance.randrange(33000, 61000)])
             for ends in ((client, server, own, port), (server, client, port, own)):
                 made.append("5 vpc-1 eni-0 {} {} {} {} 17 - 5 900 {} {} ACCEPT OK".format(*ends, START, START + 60))
+    for server in range(4):  # three or four peers' ports each, some of which meet two servers
+        for client in range(chance.randrange(3, 5)):
+            own = 45000 + client if chance.random() < 0.7 else chance.randrange(45000, 60000)
+            for ends in (("10.2.0.9", f"10.3.0.{server}", own, 46000), (f"10.3.0.{server}", "10.2.0.9", 46000, own)):
+                made.append("5 vpc-1 eni-0 {} {} {} {} 17 - 5 900 {} {} ACCEPT OK".format(*ends, START, START + 60))
     return made
 
 
