@@ -8,10 +8,19 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from analyzers.ingest.sources import InputError
-from analyzers.store.schema import META, NETWORKS, OBSERVERS, SLICE_SECONDS, TABLES, VERSION, create_statement
+from analyzers.store.schema import (
+    META,
+    NETWORKS,
+    OBSERVERS,
+    SLICE_SECONDS,
+    TABLES,
+    VERSION,
+    StoreTable,
+    create_statement,
+)
 
 if TYPE_CHECKING:
     import duckdb
@@ -205,3 +214,18 @@ def quoted(text: str) -> str:
 def plain_text(text: str) -> str:
     """Text that a database takes: file names may hold bytes that are no UTF-8."""
     return text.encode("utf-8", "backslashreplace").decode()
+
+
+def insert(cursor: duckdb.DuckDBPyConnection, table: str, incoming: dict[str, Any]) -> None:  # noqa: ARG001
+    """Append columns (numpy arrays of one length) to a table by name; types are cast, and must fit.
+
+    DuckDB finds `incoming` by its name in this frame; a registered view would keep it until the transaction ends.
+    """
+    cursor.execute(f"INSERT INTO {table} BY NAME SELECT * FROM incoming")
+
+
+def insert_row(cursor: duckdb.DuckDBPyConnection, table: StoreTable, row: dict[str, object]) -> None:
+    """One row by column names; layouts that were migrated have columns in another order."""
+    names = ", ".join(f'"{c.name}"' for c in table.columns)
+    marks = ", ".join("?" * len(table.columns))
+    cursor.execute(f"INSERT INTO {table.name} ({names}) VALUES ({marks})", [row[c.name] for c in table.columns])

@@ -15,7 +15,7 @@ from analyzers.flows import Direction, Evidence
 from analyzers.ingest.direction import FAN_IN, FAN_IN_RATIO, PORTED, PROBE_BYTES, PROBE_PACKETS
 from analyzers.kernels import tables as t
 from analyzers.ports import port_rank
-from analyzers.store.database import whole_number
+from analyzers.store.database import insert, whole_number
 from analyzers.store.rows import Columns
 
 if TYPE_CHECKING:
@@ -65,9 +65,7 @@ def _write_facts(connection: duckdb.DuckDBPyConnection, declared: frozenset[tupl
     connection.execute("CREATE TABLE port_ranks (port INTEGER, rank INTEGER)")
     for table, columns in (("declared_ends", incoming), ("port_ranks", ranked)):
         if len(columns["port"]):
-            connection.register("incoming", columns)
-            connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM incoming")
-            connection.unregister("incoming")
+            insert(connection, table, columns)
 
 
 def _groups(connection: duckdb.DuckDBPyConnection) -> None:

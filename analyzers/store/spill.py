@@ -13,10 +13,9 @@ import duckdb
 import numpy as np
 
 from analyzers.ingest.worker_tables import WorkerTables
-from analyzers.store.database import plain_errors, plain_text, settings
+from analyzers.store.database import insert, plain_errors, plain_text, settings
 from analyzers.store.rows import Cuts, Emptier
 from analyzers.store.schema import CONNECTIONS, FLOWS, NETWORKS, OBSERVERS, create_statement
-from analyzers.store.write import insert
 
 
 class Spill:

@@ -10,13 +10,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from analyzers.ingest.coverage import SkipCounts
-from analyzers.store.database import open_for_writing, plain_errors, plain_text, stored_slice_seconds, whole_number
+from analyzers.store.database import (
+    insert,
+    insert_row,
+    open_for_writing,
+    plain_errors,
+    plain_text,
+    stored_slice_seconds,
+    whole_number,
+)
 from analyzers.store.identity import Identity
 from analyzers.store.rows import Columns
 from analyzers.store.schema import CONNECTIONS, FLOWS, SKIPS, SOURCES, StoreTable
 
 if TYPE_CHECKING:
-    import duckdb
+    pass
 
 NO_TIME = -1
 
@@ -183,19 +191,3 @@ def merged_counts(facts: SourceFacts) -> SkipCounts:
         for reason, count in part.counts.items():
             whole.add(reason, count, part.samples[reason])
     return whole
-
-
-def insert(cursor: duckdb.DuckDBPyConnection, table: str, columns: Columns) -> None:
-    """Append columns (numpy arrays of one length) to a table by name; types are cast, and must fit."""
-    cursor.register("incoming", columns)
-    try:
-        cursor.execute(f"INSERT INTO {table} BY NAME SELECT * FROM incoming")
-    finally:
-        cursor.unregister("incoming")
-
-
-def insert_row(cursor: duckdb.DuckDBPyConnection, table: StoreTable, row: dict[str, object]) -> None:
-    """One row by column names; layouts that were migrated have columns in another order."""
-    names = ", ".join(f'"{c.name}"' for c in table.columns)
-    marks = ", ".join("?" * len(table.columns))
-    cursor.execute(f"INSERT INTO {table.name} ({names}) VALUES ({marks})", [row[c.name] for c in table.columns])
