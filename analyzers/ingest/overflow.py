@@ -17,7 +17,7 @@ from analyzers.ingest.direction import settle
 from analyzers.ingest.worker_tables import WorkerTables
 from analyzers.kernels.text import S_CONNECTIONS, S_FIRST, S_LAST, S_RECORDS, S_SERVICES
 from analyzers.store.memory import CONNECTION_BYTES, FLOW_BYTES, BoundedTables, divide
-from analyzers.store.rows import footprint
+from analyzers.store.rows import footprint, release
 
 if TYPE_CHECKING:
     from analyzers.ingest.aggregate import IngestOptions
@@ -101,6 +101,7 @@ class Overflow:
         for one in tables:
             if one.tables.state[S_RECORDS]:
                 self._empty(one)
+            release(one)
         reading = Reading(spill, self._options.stores, self._options)
         flows = reading.flows(divide(self._options.memory_bytes, 1).settling)
         if reading.first is not None and reading.last is not None:

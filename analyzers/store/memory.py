@@ -13,7 +13,7 @@ from analyzers.store.rows import footprint
 OVERHEAD = 260 << 20
 """What the process takes without any data: interpreter, numba with loaded kernels, DuckDB's code, read buffers."""
 
-SMALLEST = 448 << 20
+SMALLEST = 512 << 20
 """Less than this leaves no room for tables of a useful size."""
 
 
@@ -31,7 +31,7 @@ class Shares:
     tables: int  # rows and indices of one thread
     database: int  # DuckDB's memory_limit
     pending: int  # rows on their way into the store
-    settling: int  # directions settled in memory, the FlowTable included, while nothing is read any more
+    settling: int  # for settling directions and the FlowTable, when nothing is read any more
 
 
 def available_memory() -> int:
@@ -62,7 +62,7 @@ def divide(memory: int, threads: int) -> Shares:
         tables=room * 40 // 100 // max(1, threads),
         database=room * 40 // 100,
         pending=room * 8 // 100,
-        settling=room * 60 // 100,
+        settling=room * 80 // 100,
     )
 
 

@@ -46,6 +46,7 @@ class Reading:
     def flows(self, room: int) -> FlowTable:
         """Everything, merged and settled; in memory when that takes no more than `room` bytes."""
         options = self._options
+        self._spill.limit(room)
         with plain_errors(", ".join(part.path for part in self._all)):
             known = tuple(network for network, _, _ in options.cuts)
             names = unify_names(self._connection, self._all, options.networks, options.interface_networks, known)
@@ -57,7 +58,9 @@ class Reading:
             flows, connections = (self._count(f"merged_{table.name}") for table in (FLOWS, CONNECTIONS))
             if connections and connections * CONNECTION_BYTES + flows * FLOW_BYTES > room:
                 settle_in_database(self._connection, options.declared)
+                self._spill.limit(room // 4)
                 return _table(self._connection, ("merged_flows", "settled"), names)
+            self._spill.limit(room // 4)
             services = _table(self._connection, ("merged_flows",), names)
             if not connections:
                 return services

@@ -172,6 +172,14 @@ def clear(tables: WorkerTables) -> None:
     )
 
 
+def release(tables: WorkerTables) -> None:
+    """Give the memory of empty tables back; they cannot be filled again."""
+    clear(tables)
+    tables.tables = tables.tables._replace(
+        services=np.zeros((1, t.SERVICE_WORDS), np.uint64), connections=np.zeros((1, t.CONNECTION_WORDS), np.uint64)
+    )
+
+
 def footprint(tables: WorkerTables, growing: bool = False) -> int:
     """Bytes that rows and indices take; `growing`: once every index that is nearly full has grown and is full."""
     now = tables.tables

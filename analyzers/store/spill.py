@@ -64,6 +64,11 @@ class Spill:
                 self.connection.execute(f"DELETE FROM {table}")
                 insert(self.connection, table, columns)
 
+    def limit(self, memory: int) -> None:
+        """What DuckDB may take from now on, in bytes."""
+        with plain_errors(str(self.folder)):
+            self.connection.execute(f"SET memory_limit = '{memory >> 10}KiB'")
+
     def close(self) -> None:
         """Remove it."""
         self.connection.close()
