@@ -57,6 +57,7 @@ def _in_words(text: str) -> str:
     for pattern, words in (
         ("Could not set lock", "another process has it open; wait until that is done, or use another store"),
         ("not a valid DuckDB database file", "this file is no flow store; name another, or remove it"),
+        ("File too large", "the file may not grow any further (a limit on file sizes); raise it and run it again"),
         ("No space left", "no space left on the disk; what was committed is kept, make room and run it again"),
         ("max_temp_directory_size", "no space left for temporary files; make room and run it again"),
         ("Read-only file system", "the file system is read-only; put the store elsewhere"),

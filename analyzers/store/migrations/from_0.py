@@ -7,8 +7,6 @@ import duckdb
 
 def migrate(connection: duckdb.DuckDBPyConnection) -> None:
     """`flows.direction` follows from the evidence (SYN 1 or SYN-ACK 2: a handshake); nothing was merged yet."""
-    connection.execute("ALTER TABLE flows ADD COLUMN direction UTINYINT")
-    connection.execute("UPDATE flows SET direction = CASE WHEN evidence & 3 <> 0 THEN 1 ELSE 5 END")
-    connection.execute("ALTER TABLE flows ALTER COLUMN direction SET NOT NULL")
+    connection.execute("ALTER TABLE flows ADD COLUMN direction UTINYINT DEFAULT 5")
+    connection.execute("UPDATE flows SET direction = 1 WHERE evidence & 3 <> 0")
     connection.execute("ALTER TABLE sources ADD COLUMN merged BIGINT DEFAULT 0")
-    connection.execute("ALTER TABLE sources ALTER COLUMN merged SET NOT NULL")
