@@ -67,6 +67,8 @@ def observe(inputs: Inputs, known: Inventory | None = None) -> Observation:
                     declared=declared,
                     log_formats=log_formats(inputs.log_format, inventory.flow_logs),
                     progress=progress,
+                    memory_bytes=inputs.memory,
+                    stores=inputs.stores,
                 ),
             )
     except (InputError, InventoryError) as problem:
