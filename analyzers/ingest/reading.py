@@ -325,6 +325,8 @@ class Worker:
             for count in self._fills(item, stream, skips):
                 self.bytes_read += count
                 self._fill += count
+                if self._progress is not None:
+                    self._progress(self.bytes_read, int(self.tables.tables.state[S_RECORDS]))
                 if self._fill < BUFFER_BYTES // 2:
                     continue  # small pieces are gathered, the kernel likes larger ones
                 layout, used = self._parse(item, layout, self._fill, offset, skips)
@@ -335,8 +337,6 @@ class Worker:
                     skips.add(REASONS[Reason.LONG_LINE], 1, [(offset, printable(bytes(view[:80])))])
                     offset += self._fill
                     self._fill = 0
-                if self._progress is not None:
-                    self._progress(self.bytes_read, int(self.tables.tables.state[S_RECORDS]))
         except StreamDamage as damage:
             skips.add(damage.reason, 1, [(damage.offset, "")])
         self._buffer[PADDING + self._fill] = ord("\n")  # the last line may lack its own
