@@ -19,6 +19,7 @@ from analyzers.inventory import Inventory
 from analyzers.inventory.load import InventoryError, load_inventory
 from analyzers.inventory.resolve import cuts, declared_ports, interface_networks
 from analyzers.kernels.jit import compiled_before
+from analyzers.objects.key_layout import Window
 from analyzers.servicemap import ServiceMap
 from flowctl.options import Inputs, network_patterns
 from flowctl.progress import reading_progress
@@ -61,6 +62,7 @@ def observe(inputs: Inputs) -> Observation:
                     interface_networks=interface_networks(inventory),
                     cuts=cuts(inventory),
                     declared=declared,
+                    window=Window(inputs.since, inputs.until),
                     progress=progress,
                 ),
             )

@@ -18,7 +18,9 @@ from analyzers.ingest.reading import CaptureItem, Item, MixedFormats, TextItem, 
 from analyzers.ingest.sources import Source, expand
 from analyzers.ingest.worker_tables import WorkerTables
 from analyzers.kernels import tables as t
-from analyzers.kernels.text import S_FIRST, S_LAST, S_RECORDS, Facts
+from analyzers.kernels.text import S_FIRST, S_LAST, S_OUTSIDE, S_RECORDS, Facts
+from analyzers.objects.key_layout import Window
+from analyzers.objects.object_stream import begun_ahead
 from analyzers.ports import settling_ports
 
 Cuts = Mapping[tuple[str, int, int], tuple[int, ...]]
@@ -35,6 +37,7 @@ class IngestOptions:
     interface_networks: Mapping[str, str] = field(default_factory=dict)  # interface id -> network
     cuts: Cuts = field(default_factory=dict)
     declared: frozenset[tuple[int, int, int, int]] = frozenset()  # (hi, lo, port, protocol) that an inventory declares
+    window: Window = field(default_factory=Window)  # records that end outside of it do not count
     progress: Callable[[int, int], None] | None = None  # (bytes read, records), called from worker threads
 
 
@@ -46,7 +49,7 @@ def available_cores() -> int:
 def aggregate(names: Sequence[str], options: IngestOptions | None = None) -> tuple[FlowTable, IngestReport]:
     """Read everything and settle who serves. Raises InputError for names that lead nowhere; all else is reported."""
     options = options or IngestOptions()
-    sources, notes = expand(names)
+    sources, notes = expand(names, options.window)
     whole: frozenset[str] = frozenset()
     while True:
         try:
@@ -58,6 +61,8 @@ def aggregate(names: Sequence[str], options: IngestOptions | None = None) -> tup
     state = tables.tables.state
     records = int(state[S_RECORDS])
     counted, coverage, remarks = merge_skips(skips)
+    if state[S_OUTSIDE]:
+        notes.append(f"{int(state[S_OUTSIDE])} records end outside of the window: not counted")
     report = IngestReport(
         sources=len(sources),
         bytes_read=read,
@@ -107,7 +112,7 @@ def _read_all(
     facts = cut_facts(options, networks)
     skips: list[SkipCounts] = []
     items, formats = plan(sources, options.format, whole, skips)
-    queue = iter(items)
+    queue = begun_ahead(items)
     lock = threading.Lock()
     stop = threading.Event()
 
@@ -116,7 +121,9 @@ def _read_all(
             return None if stop.is_set() else next(queue, None)
 
     def work() -> Worker:
-        worker = Worker(WorkerTables(networks, interfaces), facts, options.networks, options.progress)
+        tables = WorkerTables(networks, interfaces)
+        tables.keep_window(options.window.since, options.window.until)
+        worker = Worker(tables, facts, options.networks, options.progress)
         try:
             while (item := next_item()) is not None:
                 worker.process(item)
@@ -136,6 +143,8 @@ def _read_all(
         first.tables.absorb(other.tables)
     for worker in workers:
         skips.extend(worker.skips)
+        for name, count in worker.formats.items():
+            formats[name] = formats.get(name, 0) + count
     return first.tables, skips, formats, sum(w.bytes_read for w in workers)
 
 

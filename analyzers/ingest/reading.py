@@ -28,12 +28,16 @@ from analyzers.kernels.frames import PacketBatch
 from analyzers.kernels.packets import packets_to_connections
 from analyzers.kernels.tables import CONNECTION_WORDS, upsert_connections
 from analyzers.kernels.text import (
+    ALWAYS,
     BLOCK_ROWS,
     PADDING,
     S_CONNECTIONS,
     S_FIRST,
     S_LAST,
+    S_OUTSIDE,
     S_RECORDS,
+    S_SINCE,
+    S_UNTIL,
     SAMPLES,
     Facts,
     Reason,
@@ -102,7 +106,16 @@ class CaptureItem:
     head: bytes = b""
 
 
-Item = TextItem | CaptureItem
+@dataclass(frozen=True, slots=True)
+class ObjectItem:
+    """An object, whose format is found when its first bytes are there: asking for them alone costs a request."""
+
+    source: Source
+    forced: str | None
+    stream: BinaryIO
+
+
+Item = TextItem | CaptureItem | ObjectItem
 
 
 def plan(
@@ -112,26 +125,43 @@ def plan(
     items: list[Item] = []
     formats: dict[str, int] = {}
     for source in sources:
+        if source.stored is not None:
+            items.append(ObjectItem(source, forced, open_source(source)))
+            continue
         refused = SkipCounts(source.name)
-        try:
-            found = _sniff(source, forced, whole)
-        except StreamDamage as damage:
-            refused.add(damage.reason, 1, [(damage.offset, "")])
-            found = []
-        except (aws_vpc.UnusableHeader, NotACapture, InputError) as problem:
-            refused.add(str(problem), 1, [(0, "")])
-            found = []
+        found = _recognised(source, forced, whole, formats, refused)
         if refused.counts:
             skips.append(refused)
-        if found:
-            name = aws_vpc.NAME if isinstance(found[0], TextItem) else "capture"
-            formats[name] = formats.get(name, 0) + 1
         items.extend(found)
     return items, formats
 
 
-def _sniff(source: Source, forced: str | None, whole: frozenset[str]) -> list[Item]:
-    stream = open_source(source)
+def _recognised(
+    source: Source,
+    forced: str | None,
+    whole: frozenset[str],
+    formats: dict[str, int],
+    refused: SkipCounts,
+    stream: BinaryIO | None = None,
+) -> list[Item]:
+    """The items of one source, its format counted; none, and the reason in `refused`, when it cannot be read."""
+    try:
+        found = _sniff(source, forced, whole, stream)
+    except StreamDamage as damage:
+        refused.add(damage.reason, 1, [(damage.offset, "")])
+        return []
+    except (aws_vpc.UnusableHeader, NotACapture, InputError) as problem:
+        refused.add(str(problem), 1, [(0, "")])
+        return []
+    if found:
+        name = aws_vpc.NAME if isinstance(found[0], TextItem) else "capture"
+        formats[name] = formats.get(name, 0) + 1
+    return found
+
+
+def _sniff(source: Source, forced: str | None, whole: frozenset[str], opened: BinaryIO | None = None) -> list[Item]:
+    """`opened`: an object's stream, which is left open at its beginning."""
+    stream = opened or open_source(source)
     raw = stream.read(SNIFF_BYTES)
     taken = raw if source.is_stdin else b""
     if not raw:
@@ -142,7 +172,9 @@ def _sniff(source: Source, forced: str | None, whole: frozenset[str]) -> list[It
         pieces = _first_piece(stream, raw)
         head = pieces[0]
         taken = pieces[1] if source.is_stdin else b""
-    if not source.is_stdin:
+    if opened is not None:
+        opened.seek(0)
+    elif not source.is_stdin:
         stream.close()
     if forced == "capture" or (forced is None and head.startswith(CAPTURE_MAGICS)):
         return [CaptureItem(source, taken)]
@@ -153,7 +185,7 @@ def _sniff(source: Source, forced: str | None, whole: frozenset[str]) -> list[It
         else:
             raise InputError(f"no flow log and no capture: it begins with '{printable(head, 40)}'; --format forces one")
     aws_vpc.layout(fields)
-    if compressed or source.is_stdin or source.name in whole or source.size <= RANGE_BYTES:
+    if compressed or source.is_stdin or source.stored is not None or source.name in whole or source.size <= RANGE_BYTES:
         return [TextItem(source, fields, head=taken)]
     return list(_ranges(source, fields))
 
@@ -211,6 +243,7 @@ class Worker:
     ) -> None:
         self.tables = tables
         self.skips: list[SkipCounts] = []
+        self.formats: dict[str, int] = {}  # of objects, whose formats are found here
         self.bytes_read = 0
         self._facts = facts
         self._networks = networks
@@ -227,13 +260,18 @@ class Worker:
             if fnmatch.fnmatch(item.source.name, pattern):
                 network = self.tables.network(name)
                 break
-        observer = self.tables.observer(item.source.name) if isinstance(item, CaptureItem) else 0
-        self.tables.fix(network, observer)
-        stream = open_source(item.source)
+        stream = item.stream if isinstance(item, ObjectItem) else open_source(item.source)
         try:
+            if isinstance(item, ObjectItem):
+                found = _recognised(item.source, item.forced, frozenset(), self.formats, skips, stream)
+                if not found:
+                    return
+                item = found[0]
+            observer = self.tables.observer(item.source.name) if isinstance(item, CaptureItem) else 0
+            self.tables.fix(network, observer)
             if isinstance(item, TextItem):
                 self._read_text(item, stream, skips)
-            else:
+            elif isinstance(item, CaptureItem):
                 self._read_capture(item, stream, skips, max(network, 0), observer)
         except OSError as problem:
             skips.add(f"reading failed: {problem.strerror or problem}", 1, [(self.bytes_read, "")])
@@ -378,7 +416,8 @@ class Worker:
     ) -> Iterator[tuple[NDArray[np.uint8], bool]]:
         """Windows over the capture, each beginning where the reader stands: the mapped file, or pieces of a stream."""
         head = item.head or stream.read(4)
-        if not item.source.is_stdin and not head.startswith((GZIP_MAGIC, ZSTD_MAGIC)):
+        on_disk = not item.source.is_stdin and item.source.stored is None
+        if on_disk and not head.startswith((GZIP_MAGIC, ZSTD_MAGIC)):
             self.bytes_read += item.source.size
             yield np.memmap(item.source.name, np.uint8, "r"), True
             return
@@ -407,6 +446,16 @@ class Worker:
     ) -> int:
         errors = 0
         state = self.tables.tables.state
+        if state[S_SINCE] > 0 or state[S_UNTIL] < ALWAYS:
+            inside = np.flatnonzero(
+                (batch.time[:count] >= np.uint64(state[S_SINCE])) & (batch.time[:count] < np.uint64(state[S_UNTIL]))
+            )
+            state[S_OUTSIDE] += count - len(inside)
+            count = len(inside)
+            for column in batch:
+                column[:count] = column[inside]
+            if not count:
+                return 0
         times = batch.time[:count]
         state[S_FIRST] = min(state[S_FIRST], int(times.min()))
         state[S_LAST] = max(state[S_LAST], int(times.max()))

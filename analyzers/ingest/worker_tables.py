@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from analyzers.kernels import tables as t
 from analyzers.kernels.text import (
+    ALWAYS,
     BLOCK_BYTES,
     BLOCK_ROWS,
     MAX_NETWORKS,
@@ -24,8 +25,11 @@ from analyzers.kernels.text import (
     S_LAST,
     S_NETWORKS,
     S_OBSERVERS,
+    S_OUTSIDE,
     S_RECORDS,
     S_SERVICES,
+    S_SINCE,
+    S_UNTIL,
     Tables,
 )
 
@@ -68,6 +72,7 @@ class WorkerTables:
         state[S_FIRST] = np.iinfo(np.int64).max
         state[S_LAST] = -1
         state[S_FIXED_NETWORK] = -1
+        state[S_UNTIL] = ALWAYS
         self.tables = Tables(
             state=state,
             service_index=np.zeros(1 << 14, np.uint64),
@@ -204,6 +209,7 @@ class WorkerTables:
         ]
         self._upsert(rows, S_CONNECTIONS, t.CONNECTION_WORDS)
         state[S_RECORDS] += theirs[S_RECORDS]
+        state[S_OUTSIDE] += theirs[S_OUTSIDE]
         state[S_FIRST] = min(state[S_FIRST], theirs[S_FIRST])
         state[S_LAST] = max(state[S_LAST], theirs[S_LAST])
 
@@ -240,6 +246,11 @@ class WorkerTables:
                 state[counter] = t.upsert_connections(
                     part, len(part), now.connection_index, now.connections, int(state[counter])
                 )
+
+    def keep_window(self, since: int | None, until: int | None) -> None:
+        """Records that end before `since` or not before `until` (s UTC) are from now on only counted."""
+        self.tables.state[S_SINCE] = max(0, since or 0)
+        self.tables.state[S_UNTIL] = ALWAYS if until is None else max(0, until)
 
     def fix(self, network: int, observer: int) -> None:
         """What the next source's records get: a network number (-1: by interface) and an observer number."""

@@ -45,6 +45,7 @@ from analyzers.kernels.tables import (
     upsert_connections,
     upsert_services,
 )
+from analyzers.kernels.window import keep_within
 
 PADDING = 64
 MAX_OBSERVERS = 1 << 24
@@ -102,8 +103,12 @@ class Stop(IntEnum):
     S_LAST,
     S_FIXED_NETWORK,
     S_FIXED_OBSERVER,
+    S_SINCE,  # records that end before it, or not before S_UNTIL (s UTC), are only counted, in S_OUTSIDE
+    S_UNTIL,
+    S_OUTSIDE,
     S_COUNT,
-) = range(11)
+) = range(14)
+ALWAYS = np.iinfo(np.int64).max
 
 SAMPLES = 3
 
@@ -749,6 +754,10 @@ def parse_lines(
             at = end + 1
             continue
         count, at, header = parse_block(buffer, rows, columns, field_count, scratch)
+        if state[S_SINCE] > 0 or state[S_UNTIL] < ALWAYS:
+            kept = keep_within(scratch.parsed, count, P_LAST, np.uint64(state[S_SINCE]), np.uint64(state[S_UNTIL]))
+            state[S_OUTSIDE] += count - kept
+            count = kept
         state[S_OBSERVERS] = intern_spans(
             buffer, scratch.parsed, P_INTERFACE, count, tables.observer_index, tables.observer_names,
             tables.observer_arena, state[S_OBSERVERS], scratch.names,

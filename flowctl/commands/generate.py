@@ -59,8 +59,9 @@ def command(
     from flowctl.targets import GenerateOptions, runner
 
     chosen = Inputs(
-        sources, inputs["inventory"], inputs["networks"], inputs["input_format"], inputs["threads"], inputs["strict"]
-    )
+        sources, inputs["inventory"], inputs["networks"], inputs["input_format"], inputs["threads"], inputs["strict"],
+        inputs["since"], inputs["until"],
+    )  # fmt: skip
     if not chosen.inventory:
         raise click.UsageError("generate needs --inventory: without it no address has a name")
     observation = observe(chosen)

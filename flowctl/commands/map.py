@@ -32,8 +32,9 @@ def command(sources: tuple[str, ...], output_format: str, **inputs: Any) -> None
     from flowctl.observe import observe, skipped_exit
 
     chosen = Inputs(
-        sources, inputs["inventory"], inputs["networks"], inputs["input_format"], inputs["threads"], inputs["strict"]
-    )
+        sources, inputs["inventory"], inputs["networks"], inputs["input_format"], inputs["threads"], inputs["strict"],
+        inputs["since"], inputs["until"],
+    )  # fmt: skip
     observation = observe(chosen)
     printer(output_format).show(observation)
     skipped_exit(observation, chosen.strict)

@@ -38,6 +38,8 @@ def command(policies: Path, sources: tuple[str, ...], more_sources: tuple[str, .
         inputs["input_format"],
         inputs["threads"],
         inputs["strict"],
+        inputs["since"],
+        inputs["until"],
     )
     if not chosen.inventory:
         raise click.UsageError("verify needs --inventory: without it no policy selects anything")
