@@ -64,6 +64,8 @@ def observe(inputs: Inputs) -> Observation:
                     declared=declared,
                     window=Window(inputs.since, inputs.until),
                     progress=progress,
+                    memory_bytes=inputs.memory,
+                    stores=inputs.stores,
                 ),
             )
     except (InputError, InventoryError) as problem:

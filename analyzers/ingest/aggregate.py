@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,14 +15,18 @@ from numpy.typing import NDArray
 from analyzers.flows import FlowTable, IngestReport, Skip
 from analyzers.ingest.coverage import SkipCounts, merge_skips
 from analyzers.ingest.direction import settle
+from analyzers.ingest.overflow import Overflow
 from analyzers.ingest.reading import CaptureItem, Item, MixedFormats, TextItem, Worker, plan
 from analyzers.ingest.sources import Source, expand
 from analyzers.ingest.worker_tables import WorkerTables
 from analyzers.kernels import tables as t
-from analyzers.kernels.text import S_FIRST, S_LAST, S_OUTSIDE, S_RECORDS, Facts
+from analyzers.kernels.text import S_OUTSIDE, Facts
 from analyzers.objects.key_layout import Window
 from analyzers.objects.object_stream import begun_ahead
 from analyzers.ports import settling_ports
+
+if TYPE_CHECKING:
+    from analyzers.store.write import SourceFacts
 
 Cuts = Mapping[tuple[str, int, int], tuple[int, ...]]
 """(network, hi, lo) -> ascending times, s UTC, at which the address changes its owner; network "": any."""
@@ -39,6 +44,8 @@ class IngestOptions:
     declared: frozenset[tuple[int, int, int, int]] = frozenset()  # (hi, lo, port, protocol) that an inventory declares
     window: Window = field(default_factory=Window)  # records that end outside of it do not count
     progress: Callable[[int, int], None] | None = None  # (bytes read, records), called from worker threads
+    memory_bytes: int = 0  # what the whole process may take; 0: half of what is available
+    stores: tuple[str, ...] = ()  # flow stores that are read as sources besides
 
 
 def available_cores() -> int:
@@ -47,32 +54,50 @@ def available_cores() -> int:
 
 
 def aggregate(names: Sequence[str], options: IngestOptions | None = None) -> tuple[FlowTable, IngestReport]:
-    """Read everything and settle who serves. Raises InputError for names that lead nowhere; all else is reported."""
+    """Read everything and settle who serves, within the memory given: what outgrows it goes through a temporary
+    database. Raises InputError for names that lead nowhere and stores that cannot be read; all else is reported.
+    """
     options = options or IngestOptions()
     sources, notes = expand(names, options.window)
-    whole: frozenset[str] = frozenset()
-    while True:
-        try:
-            tables, skips, formats, read = _read_all(sources, options, whole)
-            break
-        except MixedFormats as mixed:
-            whole |= {mixed.source}  # its parts have different formats: read it again from one end to the other
-    flows = settle(tables, options.declared)
-    state = tables.tables.state
-    records = int(state[S_RECORDS])
+    with Overflow(options) as overflow:
+        whole: frozenset[str] = frozenset()
+        while True:
+            try:
+                tables, skips, formats, read = _read_all(sources, options, whole, overflow)
+                break
+            except MixedFormats as mixed:
+                whole |= {mixed.source}  # its parts have different formats: read it again from one end to the other
+                overflow.forget()
+        records, first, last = overflow.totals(tables)
+        outside = sum(int(one.tables.state[S_OUTSIDE]) for one in tables)
+        stored: list[SourceFacts] = []
+        if overflow.used or options.stores or len(tables) > 1:
+            flows, stored = overflow.settle(tables)
+        else:
+            flows = settle(tables[0], options.declared)
+    for one in stored:
+        skips.extend(one.skips)
+        read += one.bytes_read
+        if one.format:
+            formats[one.format] = formats.get(one.format, 0) + 1
+        if one.records:
+            first, last = (min(first, one.first) if records else one.first), max(last, one.last)
+            records += one.records
     counted, coverage, remarks = merge_skips(skips)
-    if state[S_OUTSIDE]:
-        notes.append(f"{int(state[S_OUTSIDE])} records end outside of the window: not counted")
+    if options.stores and options.window:
+        notes.append("of flow stores, rows count that lie in the window from their first record to their last")
+    if outside:
+        notes.append(f"{outside} records end outside of the window: not counted")
     report = IngestReport(
-        sources=len(sources),
+        sources=len(sources) + len(stored),
         bytes_read=read,
         records=records,
         skips=counted,
         coverage=coverage,
         notes=tuple(sorted({*notes, *remarks})),
         formats=dict(sorted(formats.items())),
-        first=int(state[S_FIRST]) if records else None,
-        last=int(state[S_LAST]) if records else None,
+        first=first if records else None,
+        last=last if records else None,
     )
     return flows, report
 
@@ -104,8 +129,9 @@ def cut_facts(options: IngestOptions, networks: tuple[str, ...]) -> Facts:
 
 
 def _read_all(
-    sources: Sequence[Source], options: IngestOptions, whole: frozenset[str]
-) -> tuple[WorkerTables, list[SkipCounts], dict[str, int], int]:
+    sources: Sequence[Source], options: IngestOptions, whole: frozenset[str], overflow: Overflow
+) -> tuple[list[WorkerTables], list[SkipCounts], dict[str, int], int]:
+    """(tables, skips, formats, bytes read); the tables are one while everything fits into the memory."""
     networks = network_names(options)
     number = {name: i + 1 for i, name in enumerate(networks)} | {"": 0}
     interfaces = {i: number[n] for i, n in options.interface_networks.items()}
@@ -115,13 +141,14 @@ def _read_all(
     queue = begun_ahead(items)
     lock = threading.Lock()
     stop = threading.Event()
+    threads = max(1, min(options.threads or available_cores(), len(items)))
 
     def next_item() -> Item | None:
         with lock:
             return None if stop.is_set() else next(queue, None)
 
     def work() -> Worker:
-        tables = WorkerTables(networks, interfaces)
+        tables = overflow.tables(networks, interfaces, threads)
         tables.keep_window(options.window.since, options.window.until)
         worker = Worker(tables, facts, options.networks, options.progress)
         try:
@@ -132,20 +159,22 @@ def _read_all(
             raise
         return worker
 
-    threads = max(1, min(options.threads or available_cores(), len(items)))
     if threads == 1:
         workers = [work()]
     else:
         with ThreadPoolExecutor(threads) as pool:
             workers = [future.result() for future in [pool.submit(work) for _ in range(threads)]]
-    first, *others = workers
-    for other in others:
-        first.tables.absorb(other.tables)
     for worker in workers:
         skips.extend(worker.skips)
         for name, count in worker.formats.items():
             formats[name] = formats.get(name, 0) + count
-    return first.tables, skips, formats, sum(w.bytes_read for w in workers)
+    tables = [worker.tables for worker in workers]
+    if not overflow.used and not options.stores and overflow.fits(tables):
+        first, *others = tables
+        for other in others:
+            first.absorb(other)
+        tables = [first]
+    return tables, skips, formats, sum(w.bytes_read for w in workers)
 
 
 __all__ = ["CaptureItem", "IngestOptions", "IngestReport", "Skip", "TextItem", "aggregate", "available_cores"]

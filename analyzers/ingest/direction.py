@@ -41,22 +41,23 @@ Array = NDArray[Any]
 
 def settle(tables: WorkerTables, declared: frozenset[tuple[int, int, int, int]]) -> FlowTable:
     """The FlowTable of everything in the tables. `declared`: (hi, lo, port, protocol) that an inventory declares."""
-    networks = tuple(tables.network_names())
-    observers = tuple(tables.observer_names())
-    services = service_columns(tables)
-    state = tables.tables.state
-    rows = tables.tables.connections[: state[S_CONNECTIONS]]
+    services = FlowTable(service_columns(tables), tuple(tables.network_names()), tuple(tables.observer_names()))
+    return settle_rows(services, tables.tables.connections[: tables.tables.state[S_CONNECTIONS]], declared)
+
+
+def settle_rows(services: FlowTable, rows: Array, declared: frozenset[tuple[int, int, int, int]]) -> FlowTable:
+    """`services` and the connection rows (uint64[n, CONNECTION_WORDS], keys may repeat), settled together."""
     if not len(rows):
-        return FlowTable(services, networks, observers)
-    connections = settle_connections(rows, FlowTable(services, networks, observers), declared)
+        return services
+    connections = settle_connections(rows, services, declared)
     joined = {c.name: np.concatenate([services[c.name], connections[c.name]]) for c in COLUMNS}
-    return FlowTable(joined, networks, observers)
+    return FlowTable(joined, services.networks, services.observers)
 
 
-def service_columns(tables: WorkerTables) -> dict[str, Array]:
-    """The service rows as FlowTable columns."""
+def service_columns(tables: WorkerTables, start: int = 0, stop: int | None = None) -> dict[str, Array]:
+    """The service rows [start, stop) as FlowTable columns; all of them by default."""
     now = tables.tables
-    rows = now.services[: now.state[S_SERVICES]]
+    rows = now.services[start : now.state[S_SERVICES] if stop is None else stop]
     word1 = rows[:, 1]
     evidence = (word1 & t.EVIDENCE4).astype(np.uint8)
     shaken = (evidence & (Evidence.SYN | Evidence.SYN_ACK)) != 0

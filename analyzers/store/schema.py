@@ -222,17 +222,19 @@ def create_statement(table: StoreTable, prefix: str = "") -> str:
     return f"CREATE TABLE {prefix}{table.name} ({columns})"
 
 
-def to_parquet(column: StoreColumn) -> str:
+def to_parquet(column: StoreColumn, alias: str = "") -> str:
     """SQL expression (DuckDB) that turns a stored value into its Parquet form; dictionary columns are joined before."""
+    name = f'{alias}"{column.name}"'
     if column.type == "UBIGINT":  # two's complement of the same bits
-        wide = f'"{column.name}"::HUGEINT'
+        wide = f"{name}::HUGEINT"
         return f"(CASE WHEN {wide} > 9223372036854775807 THEN {wide} - 18446744073709551616 ELSE {wide} END)::BIGINT"
-    return f'"{column.name}"::{column.parquet_type}'
+    return f"{name}::{column.parquet_type}"
 
 
-def from_parquet(column: StoreColumn) -> str:
+def from_parquet(column: StoreColumn, alias: str = "") -> str:
     """The way back of `to_parquet`."""
+    name = f'{alias}"{column.name}"'
     if column.type == "UBIGINT":
-        wide = f'"{column.name}"::HUGEINT'
-        return f'(CASE WHEN "{column.name}" < 0 THEN {wide} + 18446744073709551616 ELSE {wide} END)::UBIGINT'
-    return f'"{column.name}"::{column.type}'
+        wide = f"{name}::HUGEINT"
+        return f"(CASE WHEN {name} < 0 THEN {wide} + 18446744073709551616 ELSE {wide} END)::UBIGINT"
+    return f"{name}::{column.type}"

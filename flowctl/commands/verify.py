@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from flowctl.options import Inputs, input_options
+from flowctl.options import input_options, inputs_of, store_option
 
 
 @click.command("verify", short_help="Replay what was seen through a directory of policies.")
@@ -17,11 +17,11 @@ from flowctl.options import Inputs, input_options
     "--flows",
     "sources",
     multiple=True,
-    required=True,
     metavar="SOURCE",
     help="Flow logs or captures; may be given several times.",
 )
 @click.argument("more_sources", nargs=-1, metavar="[SOURCE...]")
+@store_option
 @input_options
 def command(policies: Path, sources: tuple[str, ...], more_sources: tuple[str, ...], **inputs: Any) -> None:
     """Replay every qualified flow of the sources through the NetworkPolicies (*.yaml, *.json) and security groups
@@ -31,16 +31,7 @@ def command(policies: Path, sources: tuple[str, ...], more_sources: tuple[str, .
     from flowctl.printing import print_verified
     from flowctl.verifying import verify
 
-    chosen = Inputs(
-        (*sources, *more_sources),
-        inputs["inventory"],
-        inputs["networks"],
-        inputs["input_format"],
-        inputs["threads"],
-        inputs["strict"],
-        inputs["since"],
-        inputs["until"],
-    )
+    chosen = inputs_of((*sources, *more_sources), inputs)
     if not chosen.inventory:
         raise click.UsageError("verify needs --inventory: without it no policy selects anything")
     observation = observe(chosen)
