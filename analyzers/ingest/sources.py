@@ -14,7 +14,7 @@ import zstandard
 from isal import igzip_lib
 
 from analyzers.objects.key_layout import Window
-from analyzers.objects.object_store import StoredObject, StoreError, is_url
+from analyzers.objects.object_store import ObjectStoreError, StoredObject, is_url
 
 INFLATE_ERROR = cast(type[Exception], igzip_lib.IsalError)  # its type stub says that it is an instance
 GZIP_MAGIC = b"\x1f\x8b"
@@ -97,7 +97,7 @@ def _objects(url: str, window: Window) -> tuple[list[StoredObject], list[str]]:
 
     try:
         listing = list_objects(url, window)
-    except StoreError as problem:
+    except ObjectStoreError as problem:
         raise InputError(str(problem)) from problem
     if not (listing.objects_outside or listing.prefixes_outside):
         return listing.objects, []

@@ -10,7 +10,15 @@ import re
 from dataclasses import dataclass, field
 
 from analyzers.objects.key_layout import Window
-from analyzers.objects.object_store import ObjectStore, Page, StoredObject, StoreError, split_url, store_of, wait_for
+from analyzers.objects.object_store import (
+    ObjectStore,
+    ObjectStoreError,
+    Page,
+    StoredObject,
+    split_url,
+    store_of,
+    wait_for,
+)
 from analyzers.objects.patience import ObjectFailure, ObjectGone, insist
 
 AT_ONCE = 16
@@ -34,17 +42,17 @@ def list_objects(url: str, window: Window) -> Listing:
     """Objects at or below `url`, sorted by URL; `*`, `?`, `[...]` match within one directory level, `**` any number.
 
     An object whose last name begins with "." or "_" is left out, as Spark and Hive do, unless it is named exactly.
-    Raises StoreError when the store cannot be listed, and when nothing is there at all.
+    Raises ObjectStoreError when the store cannot be listed, and when nothing is there at all.
     """
     store = store_of(url)
     listing = Listing()
     try:
         wait_for(store, _walk(store, url, window, listing))
     except ObjectFailure as problem:
-        raise StoreError(f"{problem.url}: {_advice(problem)}") from problem
+        raise ObjectStoreError(f"{problem.url}: {_advice(problem)}") from problem
     listing.objects.sort(key=lambda found: found.url)
     if not (listing.objects or listing.prefixes_outside or listing.objects_outside):
-        raise StoreError(f"{url}: no object has this name, begins with it or matches it")
+        raise ObjectStoreError(f"{url}: no object has this name, begins with it or matches it")
     log.info("%s: %d objects, %d listing requests", url, len(listing.objects), listing.requests)
     return listing
 

@@ -18,7 +18,7 @@ T = TypeVar("T")
 ALIASES = {"s3a": "s3", "s3n": "s3", "gcs": "gs", "abfs": "az", "abfss": "az"}
 
 
-class StoreError(ValueError):
+class ObjectStoreError(ValueError):
     """An object store cannot be used at all; the message says what, where and what to do."""
 
 
@@ -88,7 +88,7 @@ _lock = threading.Lock()
 
 
 def store_of(url: str) -> ObjectStore:
-    """The store behind a URL, one for each scheme and process. Raises StoreError when its library is missing."""
+    """The store behind a URL, one for each scheme and process. Raises ObjectStoreError when its library is missing."""
     scheme = split_url(url)[0]
     name = ALIASES.get(scheme, scheme)
     with _lock:
@@ -110,9 +110,9 @@ def wait_for(store: ObjectStore, request: Coroutine[Any, Any, T]) -> T:
     return asyncio.run_coroutine_threadsafe(request, store.loop).result()
 
 
-def missing_library(scheme: str, what: str, library: str, extra: str) -> StoreError:
+def missing_library(scheme: str, what: str, library: str, extra: str) -> ObjectStoreError:
     """The message for a scheme whose extra is not installed."""
-    return StoreError(
+    return ObjectStoreError(
         f"{scheme}:// needs {library} to talk to {what}, and it is not installed: "
         f"pip install 'flowctl-microseg[{extra}]'"
     )

@@ -30,7 +30,7 @@ class Reading:
         self._spill = spill
         self._options = options
         self._connection = spill.connection
-        self.parts = [attach(self._connection, number, path) for number, path in enumerate(paths, 1)]
+        self.parts = [attach(self._connection, number, path, spill.folder) for number, path in enumerate(paths, 1)]
         self._all = list(self.parts)
         if spill.rows:
             spill.write_names()

@@ -16,7 +16,7 @@ PIECE = 256 * 1024
 
 
 def connect(scheme: str) -> ObjectStore:
-    """The store. Raises StoreError without adlfs, ValueError without an account."""
+    """The store. Raises ObjectStoreError without adlfs, ValueError without an account."""
     try:
         return AzureStore()
     except ImportError as problem:

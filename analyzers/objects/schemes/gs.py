@@ -14,7 +14,7 @@ from analyzers.objects.object_store import Fault, ObjectStore, Page, StoredObjec
 
 
 def connect(scheme: str) -> ObjectStore:
-    """The store. Raises StoreError without gcsfs."""
+    """The store. Raises ObjectStoreError without gcsfs."""
     try:
         return GoogleStore()
     except ImportError as problem:

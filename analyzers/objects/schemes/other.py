@@ -6,17 +6,17 @@ import asyncio
 from datetime import datetime
 from typing import Any
 
-from analyzers.objects.object_store import Fault, ObjectStore, Page, StoredObject, StoreError
+from analyzers.objects.object_store import Fault, ObjectStore, ObjectStoreError, Page, StoredObject
 
 
 def connect(scheme: str) -> ObjectStore:
-    """The store. Raises StoreError for a scheme that fsspec does not know, or whose library is missing."""
+    """The store. Raises ObjectStoreError for a scheme that fsspec does not know, or whose library is missing."""
     try:
         import fsspec
 
         return AnyStore(scheme, fsspec.filesystem(scheme, use_listings_cache=False))
     except (ImportError, ValueError) as problem:
-        raise StoreError(
+        raise ObjectStoreError(
             f"{scheme}://: {problem}; s3://, gs:// and az:// come with the extras [s3], [gcs] and [azure]"
         ) from problem
 

@@ -20,7 +20,7 @@ TEMPORARY = frozenset(
 
 
 def connect(scheme: str) -> ObjectStore:
-    """The store. Raises StoreError without s3fs."""
+    """The store. Raises ObjectStoreError without s3fs."""
     try:
         return S3Store()
     except ImportError as problem:

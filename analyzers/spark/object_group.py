@@ -1,0 +1,229 @@
+"""What one task reads: a group of objects to partial rows, added up by slice as far as the memory allows.
+
+The tables hold one object at a time, so that every row's slice is that of its own first record, as it is when a single
+machine takes the objects; then its rows join those of their slice.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from analyzers.ingest.aggregate import IngestOptions, cut_facts, network_names
+from analyzers.ingest.coverage import SkipCounts
+from analyzers.ingest.reading import Item, Worker, plan
+from analyzers.ingest.sources import Source
+from analyzers.ingest.worker_tables import WorkerTables
+from analyzers.kernels import tables as t
+from analyzers.kernels.text import BLOCK_ROWS, S_CONNECTIONS, S_FIRST, S_LAST, S_RECORDS, S_SERVICES
+from analyzers.objects.object_stream import begun_ahead
+from analyzers.spark.partial_rows import fact_batch, partial_batch
+from analyzers.store.identity import Identity, identity_of
+from analyzers.store.rows import Stretches, connection_chunks, flow_chunks
+from analyzers.store.schema import CONNECTIONS, FLOWS
+from analyzers.store.write import SourceFacts
+
+Array = NDArray[Any]
+
+ROWS_HELD = 4 << 20
+"""Rows of a task that are added up in memory: about 300 MB; beyond that they go to Spark as they are."""
+
+BATCH_ROWS = 1 << 17
+
+
+@dataclass(frozen=True)
+class GroupOptions:
+    """What tasks need to know besides their objects; travels with the task."""
+
+    ingest: IngestOptions
+    slice_seconds: int
+
+
+def read_group(sources: Sequence[Source], options: GroupOptions) -> Iterator[pa.RecordBatch]:
+    """Partial rows and facts of the objects. One that cannot be read to its end is left out; its fact says why."""
+    group = _Group(options)
+    yield from group.read(sources)
+    for start in range(0, len(group.facts), BATCH_ROWS):
+        yield fact_batch(group.facts[start : start + BATCH_ROWS])
+
+
+class _Slice:
+    """Rows of one time slice, numbered as the group's tables number names and addresses."""
+
+    def __init__(self) -> None:
+        self.services = _Rows(t.SERVICE_WORDS)
+        self.connections = _Rows(t.CONNECTION_WORDS)
+
+
+class _Rows:
+    """A growing table of service or connection rows."""
+
+    def __init__(self, words: int) -> None:
+        self.count = 0
+        self._service = words == t.SERVICE_WORDS
+        self.rows = np.zeros((1 << 12, words), np.uint64)
+        self._index = np.zeros(1 << 13, np.uint64)
+        self._scratch = np.zeros((2, BLOCK_ROWS), np.uint64)
+
+    def add(self, rows: Array) -> None:
+        """Rows to those of equal keys."""
+        for start in range(0, len(rows), BLOCK_ROWS):
+            self._make_room()
+            part = rows[start : start + BLOCK_ROWS]
+            if self._service:
+                self.count = t.upsert_services(
+                    part, len(part), self._scratch[0], self._scratch[1], self._index, self.rows, self.count
+                )
+            else:
+                self.count = t.upsert_connections(part, len(part), self._index, self.rows, self.count)
+
+    def _make_room(self) -> None:
+        needed = self.count + BLOCK_ROWS
+        if needed > len(self.rows):
+            grown = np.zeros((2 * len(self.rows), self.rows.shape[1]), np.uint64)
+            grown[: self.count] = self.rows[: self.count]
+            self.rows = grown
+        if 2 * needed > self._index.size:
+            self._index = np.zeros(4 * self._index.size, np.uint64)
+            rehash = t.rehash_services if self._service else t.rehash_connections
+            rehash(self.rows, self.count, self._index)
+
+
+class _Group:
+    """The state of one task."""
+
+    def __init__(self, options: GroupOptions) -> None:
+        self.facts: list[str] = []
+        ingest = options.ingest
+        networks = network_names(ingest)
+        number = {name: i + 1 for i, name in enumerate(networks)} | {"": 0}
+        interfaces = {i: number[n] for i, n in ingest.interface_networks.items()}
+        self._options = options
+        self._tables = WorkerTables(networks, interfaces)
+        self._worker = Worker(self._tables, cut_facts(ingest, networks), ingest.networks)
+        self._slices: dict[int, _Slice] = {}
+
+    def read(self, sources: Sequence[Source]) -> Iterator[pa.RecordBatch]:
+        """Partial rows of all of them, in batches that Spark's memory takes."""
+        for entry in begun_ahead(map(self._planned, sources)):
+            self._take(entry)
+            if sum(one.services.count + one.connections.count for one in self._slices.values()) > ROWS_HELD:
+                yield from self._emptied()
+        yield from self._emptied()
+
+    def _planned(self, source: Source) -> _Planned:
+        skips: list[SkipCounts] = []
+        # whole: a task has one thread, and an object's rows must not come in parts
+        items, formats = plan([source], self._options.ingest.format, frozenset({source.name}), skips)
+        return _Planned(source, items[0] if items else None, formats, skips)
+
+    def _take(self, entry: _Planned) -> None:
+        """One object's rows to their slices, and its facts; or neither."""
+        facts = SourceFacts(entry.source.name, next(iter(entry.formats), ""), skips=entry.skips)
+        worker = self._worker
+        before = worker.bytes_read
+        worker.skips.clear()
+        worker.formats.clear()
+        failed = ""
+        try:
+            if entry.item is not None:
+                worker.process(entry.item)
+            identity = identity_of(entry.source)
+        except OSError as problem:
+            failed = f"reading failed: {problem.strerror or problem}"
+        facts.skips.extend(worker.skips)
+        reasons = [reason for part in facts.skips for reason in part.counts if reason.startswith("reading failed")]
+        if failed or reasons:
+            self.facts.append(json.dumps({"left": entry.source.name, "reason": failed or reasons[0]}))
+            self._clear()
+            return
+        state = self._tables.tables.state
+        facts.format = facts.format or next(iter(worker.formats), "")
+        facts.bytes_read = worker.bytes_read - before
+        facts.add(int(state[S_RECORDS]), int(state[S_FIRST]), int(state[S_LAST]))
+        self.facts.append(fact_text(identity, facts))
+        self._to_slices()
+        self._clear()
+
+    def _to_slices(self) -> None:
+        """The object's rows to their slices."""
+        now = self._tables.tables
+        state = now.state
+        for counter, rows, word, kind in (
+            (S_SERVICES, now.services, 7, "services"),
+            (S_CONNECTIONS, now.connections, 12, "connections"),
+        ):
+            rows = rows[: state[counter]]
+            first = (rows[:, word] >> t.U32).astype(np.int64)
+            slices = first // self._options.slice_seconds
+            for number in np.unique(slices).tolist():
+                inside = slices == number
+                target: _Rows = getattr(self._slices.setdefault(number, _Slice()), kind)
+                target.add(rows if inside.all() else rows[inside])
+
+    def _clear(self) -> None:
+        """Forget the object's rows; names and addresses keep their numbers."""
+        now = self._tables.tables
+        state = now.state
+        state[S_SERVICES] = state[S_CONNECTIONS] = state[S_RECORDS] = 0
+        state[S_FIRST], state[S_LAST] = np.iinfo(np.int64).max, -1
+        now.service_index[:] = 0
+        now.connection_index[:] = 0
+
+    def _emptied(self) -> Iterator[pa.RecordBatch]:
+        """Everything added up so far as partial rows; nothing is held afterwards."""
+        tables = self._tables
+        names = {"network": tables.network_names(), "observer": tables.observer_names()}
+        stretches = Stretches(self._options.ingest.cuts)
+        kept = tables.tables
+        slices, self._slices = self._slices, {}
+        for one in slices.values():
+            state = kept.state.copy()
+            state[S_SERVICES], state[S_CONNECTIONS] = one.services.count, one.connections.count
+            tables.tables = kept._replace(state=state, services=one.services.rows, connections=one.connections.rows)
+            for table, chunks in ((FLOWS, flow_chunks), (CONNECTIONS, connection_chunks)):
+                for columns in chunks(tables, stretches, self._options.slice_seconds):
+                    batch = partial_batch(table, columns, names)
+                    for start in range(0, batch.num_rows, BATCH_ROWS):
+                        yield batch.slice(start, BATCH_ROWS)
+            tables.tables = kept
+
+
+@dataclass(frozen=True)
+class _Planned:
+    source: Source
+    item: Item | None
+    formats: dict[str, int]
+    skips: list[SkipCounts]
+
+    @property
+    def stream(self) -> Any:
+        """Of an object: what `begun_ahead` asks for."""
+        return getattr(self.item, "stream", None)
+
+
+def fact_text(identity: Identity, facts: SourceFacts) -> str:
+    """What the sources and skips tables say of an object, as one line."""
+    plain = {field.name: getattr(facts, field.name) for field in fields(facts) if field.name != "skips"}
+    skips: list[dict[str, Any]] = [
+        {"counts": dict(part.counts), "samples": dict(part.samples), "notes": sorted(part.notes)}
+        for part in facts.skips
+    ]
+    return json.dumps({"identity": asdict(identity), "facts": plain, "skips": skips})
+
+
+def read_fact(document: dict[str, Any]) -> tuple[Identity, SourceFacts]:
+    """The way back of `fact_text`, its JSON read already."""
+    facts = SourceFacts(**document["facts"])
+    for part in document["skips"]:
+        counts = SkipCounts(facts.name, notes=set(part["notes"]))
+        for reason, count in part["counts"].items():
+            counts.add(reason, count, [(at, text) for at, text in part["samples"].get(reason, ())])
+        facts.skips.append(counts)
+    return Identity(**document["identity"]), facts
