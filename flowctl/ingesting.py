@@ -12,14 +12,41 @@ from analyzers.inventory import Inventory
 from analyzers.inventory.load import InventoryError, load_inventory
 from analyzers.inventory.resolve import cuts, interface_networks
 from analyzers.kernels.jit import compiled_before
+from analyzers.objects.key_layout import Window
 from analyzers.store.intake import Intake, IntakeSummary
 from analyzers.store.memory import divide
+from analyzers.store.parquet_files import is_parquet_store
 from analyzers.store.write import FlowStore
 from flowctl.options import Inputs, network_patterns
 from flowctl.progress import taking_progress
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C: 128 + SIGINT, as shells have it."""
+
+
+def ingest_with_spark(inputs: Inputs, path: str, master: str | None, slice_seconds: int | None) -> int:
+    """The same on a Spark cluster, into a store of Parquet files."""
+    from analyzers.spark.job import take_with_spark
+
+    try:
+        summary = take_with_spark(inputs.sources, path, _options(inputs), master, slice_seconds)
+    except (InputError, InventoryError) as problem:
+        raise click.UsageError(str(problem)) from problem
+    return _outcome(summary, path, inputs.strict)
+
+
+def _options(inputs: Inputs) -> IngestOptions:
+    """How to read. Raises InventoryError."""
+    inventory = load_inventory(list(inputs.inventory)) if inputs.inventory else Inventory()
+    return IngestOptions(
+        networks=network_patterns(inputs.networks),
+        format=inputs.format,
+        threads=inputs.threads or available_cores(),
+        interface_networks=interface_networks(inventory),
+        cuts=cuts(inventory),
+        window=Window(inputs.since, inputs.until),
+        memory_bytes=inputs.memory,
+    )
 
 
 def ingest(inputs: Inputs, path: str, slice_seconds: int | None, changed: Any) -> int:
@@ -31,15 +58,11 @@ def ingest(inputs: Inputs, path: str, slice_seconds: int | None, changed: Any) -
         click.echo("flowctl: compiling kernels for this machine, once (about half a minute) ...", err=True)
     threads = inputs.threads or available_cores()
     try:
-        inventory = load_inventory(list(inputs.inventory)) if inputs.inventory else Inventory()
-        options = IngestOptions(
-            networks=network_patterns(inputs.networks),
-            format=inputs.format,
-            threads=threads,
-            interface_networks=interface_networks(inventory),
-            cuts=cuts(inventory),
-            memory_bytes=inputs.memory,
-        )
+        if is_parquet_store(path):
+            raise InputError(
+                f"{path}: a directory or prefix is a store of Parquet files, which --engine spark writes; name a file"
+            )
+        options = _options(inputs)
         memory = divide(inputs.memory, threads).database
         store = FlowStore(path, slice_seconds=slice_seconds, memory=memory, threads=threads)
         try:

@@ -21,6 +21,7 @@ from analyzers.inventory import Inventory
 from analyzers.inventory.load import InventoryError, load_inventory
 from analyzers.inventory.resolve import cuts, declared_ports, interface_networks
 from analyzers.kernels.jit import compiled_before
+from analyzers.objects.key_layout import Window
 from analyzers.servicemap import ServiceMap
 from flowctl.options import Inputs, network_patterns
 from flowctl.progress import reading_progress
@@ -66,6 +67,7 @@ def observe(inputs: Inputs, known: Inventory | None = None) -> Observation:
                     cuts=cuts(inventory),
                     declared=declared,
                     log_formats=log_formats(inputs.log_format, inventory.flow_logs),
+                    window=Window(inputs.since, inputs.until),
                     progress=progress,
                     memory_bytes=inputs.memory,
                     stores=inputs.stores,

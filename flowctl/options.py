@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, ClassVar, TypeVar
 
 import click
@@ -25,6 +27,8 @@ class Inputs:
     log_format: tuple[str, ...] = ()  # field names of records that carry no header
     stores: tuple[str, ...] = ()
     memory: int = 0
+    since: int | None = None  # s UTC
+    until: int | None = None
 
 
 def inputs_of(sources: tuple[str, ...], options: dict[str, Any]) -> Inputs:
@@ -41,7 +45,30 @@ def inputs_of(sources: tuple[str, ...], options: dict[str, Any]) -> Inputs:
         options["log_format"],
         options["stores"],
         options["memory"],
+        options["since"],
+        options["until"],
     )
+
+
+class Moment(click.ParamType[int]):
+    """A date, a time (UTC unless it says otherwise) or a number of hours or days ago, as seconds UTC."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """2026-01-31, 2026-01-31T10:00, 2026-01-31T10:00:00+01:00, 36h, 7d."""
+        if isinstance(value, int):
+            return value
+        ago = re.fullmatch(r"(\d+)([hd])", value)
+        if ago:
+            return int(time.time()) - int(ago[1]) * (3600 if ago[2] == "h" else 86400)
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            self.fail(
+                f"{value!r} is no time; use 2026-01-31, 2026-01-31T10:00, or 36h or 7d for that long ago", param, ctx
+            )
+        return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
 
 
 class ByteSize(click.ParamType[int]):
@@ -101,8 +128,16 @@ def _log_format(_context: click.Context, _parameter: click.Parameter, value: str
 
 
 def input_options(function: F, format_flags: tuple[str, ...] = ("--format", "--input-format")) -> F:
-    """--inventory, --network, --format, --threads, --memory, --strict. `format_flags`: where --format is taken."""
+    """The options of everything that reads sources. `format_flags`: where --format is taken already."""
     for option in (
+        click.option("--until", type=Moment(), metavar="TIME", help="Only records that end before this time."),
+        click.option(
+            "--since",
+            type=Moment(),
+            metavar="TIME",
+            help="Only records that end at or after this time: 2026-01-31, 2026-01-31T10:00 (UTC) or 36h, 7d for that "
+            "long ago. Prefixes and directories whose names lie outside of --since and --until are not even listed.",
+        ),
         click.option("--strict", is_flag=True, help="Exit with 3 when anything in the input was skipped."),
         click.option(
             "--threads", type=click.IntRange(0, 256), default=0, metavar="N", help="Reading threads. 0: all cores."

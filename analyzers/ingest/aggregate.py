@@ -21,6 +21,8 @@ from analyzers.ingest.sources import Source, expand
 from analyzers.ingest.worker_tables import WorkerTables
 from analyzers.kernels import tables as t
 from analyzers.kernels.text import Facts
+from analyzers.objects.key_layout import Window
+from analyzers.objects.object_stream import begun_ahead
 from analyzers.ports import settling_ports
 
 Cuts = Mapping[tuple[str, int, int], tuple[int, ...]]
@@ -39,6 +41,7 @@ class IngestOptions:
     declared: frozenset[tuple[int, int, int, int]] = frozenset()  # (hi, lo, port, protocol) that an inventory declares
     slice_seconds: int = 0  # no row spans two slices of so many seconds (by its `first`); 0: one slice
     log_formats: LogFormats = field(default_factory=LogFormats)  # of records that carry no header
+    window: Window = field(default_factory=Window)  # records that end outside of it do not count
     progress: Callable[[int, int], None] | None = None  # (bytes read, records), called from worker threads
     memory_bytes: int = 0  # what the whole process may take; 0: half of what is available
     stores: tuple[str, ...] = ()  # flow stores that are read as sources besides
@@ -54,7 +57,7 @@ def aggregate(names: Sequence[str], options: IngestOptions | None = None) -> tup
     database. Raises InputError for names that lead nowhere and stores that cannot be read; all else is reported.
     """
     options = options or IngestOptions()
-    sources, notes = expand(names)
+    sources, notes = expand(names, options.window)
     with Overflow(options) as overflow:
         whole: frozenset[str] = frozenset()
         while True:
@@ -66,14 +69,19 @@ def aggregate(names: Sequence[str], options: IngestOptions | None = None) -> tup
                 overflow.forget()
         flows, stored = overflow.settle(tables)
         records, first, last = overflow.totals
+        outside = overflow.outside
     notes += covered_twice(flows)
-    plain_sources = len({part.source for part in skips if part.plain})
     for one in stored:
         skips.extend(one.skips)
         read += one.bytes_read
         if one.format:
             formats[one.format] = formats.get(one.format, 0) + 1
     counted, coverage, remarks = merge_skips(skips)
+    plain_sources = len({part.source for part in skips if part.plain})
+    if options.stores and options.window:
+        notes.append("of flow stores, rows count that lie in the window from their first record to their last")
+    if outside:
+        notes.append(f"{outside} records end outside of the window: not counted")
     report = IngestReport(
         sources=len(sources) + len(stored),
         bytes_read=read,
@@ -145,6 +153,8 @@ def _read_all(
             overflow.gather(gathered[0], [worker.tables for worker in now])
     for worker in workers:
         skips.extend(worker.skips)
+        for name, count in worker.formats.items():
+            formats[name] = formats.get(name, 0) + count
     return gathered or [overflow.tables(networks, {}, 1)], skips, formats, sum(w.bytes_read for w in workers)
 
 
@@ -152,7 +162,7 @@ def _read_items(
     items: Sequence[Item], options: IngestOptions, tables: Callable[[], WorkerTables], facts: Facts, threads: int
 ) -> list[Worker]:
     """Work through the items of one flow log; the workers with what they have."""
-    queue = iter(items)
+    queue = begun_ahead(items)
     lock = threading.Lock()
     stop = threading.Event()
 

@@ -15,7 +15,7 @@ import numpy as np
 from analyzers.flows import FlowTable
 from analyzers.ingest.direction import settle
 from analyzers.ingest.worker_tables import WorkerTables
-from analyzers.kernels.record import S_CONNECTIONS, S_FIRST, S_LAST, S_RECORDS, S_SERVICES
+from analyzers.kernels.record import S_CONNECTIONS, S_FIRST, S_LAST, S_OUTSIDE, S_RECORDS, S_SERVICES
 from analyzers.kernels.tables import ALL_TIME
 from analyzers.store.memory import CONNECTION_BYTES, FLOW_BYTES, BoundedTables, divide
 from analyzers.store.rows import footprint, release
@@ -39,6 +39,7 @@ class Overflow:
 
     def _begin(self) -> None:
         self._records = 0
+        self.outside = 0  # records that ended outside of the window
         self._first, self._last = int(np.iinfo(np.int64).max), -1
 
     @property
@@ -57,6 +58,7 @@ class Overflow:
         """Tables for one of so many threads, which come here when they are full."""
         limit = divide(self._options.memory_bytes, threads).tables
         made = BoundedTables(networks, interfaces, limit, lambda: self._empty(made), flow_log=flow_log, span=self.span)
+        made.keep_window(self._options.window.since, self._options.window.until)
         return made
 
     def gather(self, total: WorkerTables, part: Sequence[WorkerTables]) -> None:
@@ -64,7 +66,7 @@ class Overflow:
         for one in part:
             if footprint(total) + footprint(one) <= divide(self._options.memory_bytes, 1).tables:
                 total.absorb(one)
-            elif one.tables.state[S_RECORDS]:
+            else:
                 self._empty(one)
             release(one)
 
@@ -77,6 +79,8 @@ class Overflow:
 
     def _empty(self, tables: WorkerTables) -> None:
         self._count(tables)
+        if not tables.tables.state[S_RECORDS]:
+            return
         spill = self._database()
         with self._lock:
             emptier = self._emptiers.setdefault(id(tables), spill.emptier(self._options.cuts))
@@ -96,6 +100,7 @@ class Overflow:
         state = tables.tables.state
         with self._lock:
             self._records += int(state[S_RECORDS])
+            self.outside += int(state[S_OUTSIDE])
             self._first = min(self._first, int(state[S_FIRST]))
             self._last = max(self._last, int(state[S_LAST]))
 
@@ -116,8 +121,7 @@ class Overflow:
 
         spill = self._database()
         for one in tables:
-            if one.tables.state[S_RECORDS]:
-                self._empty(one)
+            self._empty(one)
             release(one)
         reading = Reading(spill, self._options.stores, self._options)
         flows = reading.flows(divide(self._options.memory_bytes, 1).settling)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,10 +73,12 @@ class RowGroupReader:
         self._parsed: dict[tuple[str, Callable[[Any], Any]], tuple[Any, Any]] = {}  # -> (dictionary, what it gave)
         self._file: tuple[Source, Any] | None = None  # the last one
 
-    def read(self, source: Source, layout: aws_vpc.Layout, group: int, skips: SkipCounts) -> Iterator[int]:
+    def read(
+        self, source: Source, layout: aws_vpc.Layout, group: int, skips: SkipCounts, stream: BinaryIO | None = None
+    ) -> Iterator[int]:
         """Aggregate a row group; yields now and then how many bytes of the file that was. Raises OSError and
-        InputError for damaged data."""
-        file = self._opened(source, layout)
+        InputError for damaged data. `stream`: of an object."""
+        file = self._opened(source, layout, stream)
         names = aws_parquet.column_names(file, layout)
         first = sum(file.metadata.row_group(g).num_rows for g in range(group))
         columns = list(dict.fromkeys(names.values()))
@@ -91,13 +93,13 @@ class RowGroupReader:
                 first += part.num_rows
                 yield int(part.num_rows * row_bytes)
 
-    def _opened(self, source: Source, layout: aws_vpc.Layout) -> Any:
+    def _opened(self, source: Source, layout: aws_vpc.Layout, stream: BinaryIO | None) -> Any:
         """The file, so that its text columns come as dictionaries."""
         if self._file is None or self._file[0] != source:
-            file = aws_parquet.open_file(source)
+            file = aws_parquet.open_file(source, stream=stream)
             names = aws_parquet.column_names(file, layout)
             texts = [n for c, n in names.items() if c in aws_parquet.TEXTS or _is_text(file.schema_arrow.field(n).type)]
-            self._file = (source, aws_parquet.open_file(source, texts))
+            self._file = (source, aws_parquet.open_file(source, texts, stream))
         return self._file[1]
 
     def _aggregate(self, batch: Any, names: dict[int, str], first: int, skips: SkipCounts) -> None:

@@ -26,10 +26,11 @@ from analyzers.ingest.sources import (
 )
 from analyzers.ingest.worker_tables import WorkerTables
 from analyzers.kernels.capture_files import SMALLEST_WINDOW, CaptureReader, NotACapture
-from analyzers.kernels.connections import C_CONNECTIONS, C_ERRORS, C_FIRST, C_LAST, C_PACKETS, Target
+from analyzers.kernels.connections import C_CONNECTIONS, C_ERRORS, C_FIRST, C_LAST, C_OUTSIDE, C_PACKETS, Target
 from analyzers.kernels.ipv4_flows import Flows
-from analyzers.kernels.record import S_CONNECTIONS, S_FIRST, S_LAST, S_RECORDS
+from analyzers.kernels.record import S_CONNECTIONS, S_FIRST, S_LAST, S_OUTSIDE, S_RECORDS
 from analyzers.kernels.text import PADDING, SAMPLES, Facts, Reason, Stop, new_scratch, parse_lines
+from analyzers.objects.patience import ObjectFailure
 
 BUFFER_BYTES = 1 << 20
 RANGE_BYTES = 32 << 20
@@ -108,6 +109,7 @@ class ParquetItem:
     source: Source
     fields: tuple[str, ...]
     row_group: int
+    stream: BinaryIO | None = None  # of an object, which all its row groups are read through
 
     @property
     def format(self) -> str:
@@ -115,7 +117,18 @@ class ParquetItem:
         return aws_parquet.NAME
 
 
-Item = TextItem | CaptureItem | ParquetItem
+@dataclass(frozen=True, slots=True)
+class ObjectItem:
+    """An object, whose format is found when its first bytes are there: asking for them alone costs a request."""
+
+    source: Source
+    forced: str | None
+    formats_known: LogFormats
+    stream: BinaryIO
+
+
+ReadableItem = TextItem | CaptureItem | ParquetItem
+Item = ReadableItem | ObjectItem
 
 
 def plan(
@@ -128,39 +141,62 @@ def plan(
     """Work items, and how many sources have which format. What cannot be read is added to `skips`."""
     items: list[Item] = []
     formats: dict[str, int] = {}
+    known = formats_known or LogFormats()
     for source in sources:
+        if source.stored is not None:
+            items.append(ObjectItem(source, forced, known, open_source(source)))
+            continue
         refused = SkipCounts(source.name)
-        try:
-            found = _sniff(source, forced, whole, formats_known or LogFormats())
-        except StreamDamage as damage:
-            refused.add(damage.reason, 1, [(damage.offset, "")])
-            found = []
-        except (aws_vpc.UnusableHeader, NotACapture, InputError) as problem:
-            refused.add(str(problem), 1, [(0, "")])
-            found = []
+        found = _recognised(source, forced, whole, known, formats, refused)
         if refused.counts:
             skips.append(refused)
-        if found:
-            formats[found[0].format] = formats.get(found[0].format, 0) + 1
         items.extend(found)
     return items, formats
 
 
-def _sniff(source: Source, forced: str | None, whole: frozenset[str], known: LogFormats) -> list[Item]:
-    stream = open_source(source)
+def _recognised(
+    source: Source,
+    forced: str | None,
+    whole: frozenset[str],
+    known: LogFormats,
+    formats: dict[str, int],
+    refused: SkipCounts,
+    stream: BinaryIO | None = None,
+) -> list[ReadableItem]:
+    """The items of one source, its format counted; none, and the reason in `refused`, when it cannot be read."""
+    try:
+        found = _sniff(source, forced, whole, known, stream)
+    except StreamDamage as damage:
+        refused.add(damage.reason, 1, [(damage.offset, "")])
+        return []
+    except (aws_vpc.UnusableHeader, NotACapture, InputError) as problem:
+        refused.add(str(problem), 1, [(0, "")])
+        return []
+    if found:
+        formats[found[0].format] = formats.get(found[0].format, 0) + 1
+    return found
+
+
+def _sniff(
+    source: Source, forced: str | None, whole: frozenset[str], known: LogFormats, opened: BinaryIO | None = None
+) -> list[ReadableItem]:
+    """`opened`: an object's stream, which is left open at its beginning."""
+    stream = opened or open_source(source)
     raw = stream.read(SNIFF_BYTES)
     taken = raw if source.is_stdin else b""
     if not raw:
         raise InputError("the file is empty")
     if aws_parquet.recognise(raw):
-        return _row_groups(source)
+        return _row_groups(source, opened)
     compressed = raw.startswith((GZIP_MAGIC, ZSTD_MAGIC))
     head = raw
     if compressed:
         pieces = _first_piece(stream, raw)
         head = pieces[0]
         taken = pieces[1] if source.is_stdin else b""
-    if not source.is_stdin:
+    if opened is not None:
+        opened.seek(0)
+    elif not source.is_stdin:
         stream.close()
     if forced == "capture" or (forced is None and head.startswith(CAPTURE_MAGICS)):
         return [CaptureItem(source, taken)]
@@ -172,19 +208,19 @@ def _sniff(source: Source, forced: str | None, whole: frozenset[str], known: Log
             raise InputError(_refusal(head))
         fields = known.given or DEFAULT_FIELDS
     aws_vpc.layout(fields)
-    if compressed or source.is_stdin or source.name in whole or source.size <= RANGE_BYTES:
+    if compressed or source.is_stdin or source.stored is not None or source.name in whole or source.size <= RANGE_BYTES:
         return [TextItem(source, fields, head=taken)]
     return list(_ranges(source, fields))
 
 
-def _row_groups(source: Source) -> list[Item]:
+def _row_groups(source: Source, opened: BinaryIO | None) -> list[ReadableItem]:
     """All row groups of a Parquet file. Raises InputError or UnusableHeader."""
     if source.is_stdin:
         raise InputError("Parquet cannot be read from standard input; name the file")
-    file = aws_parquet.open_file(source)
+    file = aws_parquet.open_file(source, stream=opened)
     fields = aws_parquet.fields_of(file)
     aws_vpc.layout(fields)
-    return [ParquetItem(source, fields, group) for group in range(file.metadata.num_row_groups)]
+    return [ParquetItem(source, fields, group, opened) for group in range(file.metadata.num_row_groups)]
 
 
 def _refusal(head: bytes) -> str:
@@ -253,6 +289,7 @@ class Worker:
     ) -> None:
         self.tables = tables
         self.skips: list[SkipCounts] = []
+        self.formats: dict[str, int] = {}  # of objects, whose formats are found here
         self.bytes_read = 0
         self._facts = facts
         self._networks = networks
@@ -272,22 +309,34 @@ class Worker:
             if fnmatch.fnmatch(item.source.name, pattern):
                 network = self.tables.network(name)
                 break
+        stream: BinaryIO | None = None
+        try:
+            if isinstance(item, ObjectItem):
+                stream = item.stream
+                found = _recognised(
+                    item.source, item.forced, frozenset(), item.formats_known, self.formats, skips, stream
+                )
+            else:
+                stream = None if isinstance(item, ParquetItem) else open_source(item.source)
+                found = [item]
+            for readable in found:
+                self._read(readable, stream, skips, network)
+        except OSError as problem:
+            skips.add(f"reading failed: {problem.strerror or problem}", 1, [(self.bytes_read, "")])
+        finally:
+            if stream is not None and not item.source.is_stdin:
+                stream.close()
+
+    def _read(self, item: ReadableItem, stream: BinaryIO | None, skips: SkipCounts, network: int) -> None:
+        """One item of a source whose format is known. Raises OSError."""
         observer = self.tables.observer(item.source.name) if isinstance(item, CaptureItem) else 0
         self.tables.fix(network, observer)
         if isinstance(item, ParquetItem):
             self._read_row_group(item, skips)
-            return
-        stream = open_source(item.source)
-        try:
-            if isinstance(item, TextItem):
-                self._read_text(item, stream, skips)
-            else:
-                self._read_capture(item, stream, skips, max(network, 0), observer)
-        except OSError as problem:
-            skips.add(f"reading failed: {problem.strerror or problem}", 1, [(self.bytes_read, "")])
-        finally:
-            if not item.source.is_stdin:
-                stream.close()
+        elif stream is not None and isinstance(item, TextItem):
+            self._read_text(item, stream, skips)
+        elif stream is not None and isinstance(item, CaptureItem):
+            self._read_capture(item, stream, skips, max(network, 0), observer)
 
     # -- text --------------------------------------------------------------------------------------------------
 
@@ -406,10 +455,12 @@ class Worker:
         if self._row_groups is None:
             self._row_groups = RowGroupReader(self.tables, self._facts, self._scratch, REASONS)
         try:
-            for size in self._row_groups.read(item.source, layout, item.row_group, skips):
+            for size in self._row_groups.read(item.source, layout, item.row_group, skips, item.stream):
                 self.bytes_read += size
                 if self._progress is not None:
                     self._progress(self.bytes_read, int(self.tables.tables.state[S_RECORDS]))
+        except ObjectFailure:
+            raise  # not the data's fault
         except (OSError, InputError) as problem:
             skips.add(f"unreadable Parquet data: {problem}", 1, [])
 
@@ -449,7 +500,8 @@ class Worker:
     ) -> Iterator[tuple[NDArray[np.uint8], bool]]:
         """Windows over the capture, each beginning where the reader stands: the mapped file, or pieces of a stream."""
         head = item.head or stream.read(4)
-        if not item.source.is_stdin and not head.startswith((GZIP_MAGIC, ZSTD_MAGIC)):
+        on_disk = not item.source.is_stdin and item.source.stored is None
+        if on_disk and not head.startswith((GZIP_MAGIC, ZSTD_MAGIC)):
             self.bytes_read += item.source.size
             yield np.memmap(item.source.name, np.uint8, "r"), True
             return
@@ -483,11 +535,12 @@ class Worker:
         while not done:
             self.tables.make_room()
             now = self.tables.tables
-            target = Target.over(now.connection_index, now.connections, int(state[S_CONNECTIONS]), self._flows)
+            target = Target.over(now.connection_index, now.connections, state, self._flows)
             done = step(target)
             counted = target.counters
             state[S_CONNECTIONS] = counted[C_CONNECTIONS]
             state[S_RECORDS] += counted[C_PACKETS]
+            state[S_OUTSIDE] += counted[C_OUTSIDE]
             state[S_FIRST] = min(state[S_FIRST], counted[C_FIRST])
             state[S_LAST] = max(state[S_LAST], counted[C_LAST])
             errors += int(counted[C_ERRORS])

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import glob
+import os
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, cast
 
 import zstandard
 from isal import igzip_lib
+
+from analyzers.objects.key_layout import Window
+from analyzers.objects.object_store import ObjectStoreError, StoredObject, is_url
 
 INFLATE_ERROR = cast(type[Exception], igzip_lib.IsalError)  # its type stub says that it is an instance
 GZIP_MAGIC = b"\x1f\x8b"
@@ -27,9 +31,10 @@ class InputError(ValueError):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Source:
-    """One file, or standard input ("-"), as the user sees it."""
+    """One file, object, or standard input ("-"), as the user sees it. `stored`: of objects, as they were listed."""
 
     name: str
+    stored: StoredObject | None = field(default=None, compare=False)
 
     @property
     def is_stdin(self) -> bool:
@@ -37,13 +42,10 @@ class Source:
         return self.name == "-"
 
     @property
-    def local_path(self) -> str:
-        """Its path where it is a file of this machine, else ""."""
-        return "" if self.is_stdin else self.name
-
-    @property
     def size(self) -> int:
-        """Bytes on disk; 0 for standard input."""
+        """Bytes on disk or in the store; 0 for standard input."""
+        if self.stored is not None:
+            return self.stored.size
         return 0 if self.is_stdin else Path(self.name).stat().st_size
 
 
@@ -56,28 +58,28 @@ class StreamDamage(Exception):
         self.offset = offset
 
 
-def expand(names: Sequence[str]) -> tuple[list[Source], list[str]]:
-    """Files behind paths, directories (recursively), globs and "-": sorted, each file once; and notes on repeats.
+def expand(names: Sequence[str], window: Window | None = None) -> tuple[list[Source], list[str]]:
+    """Files behind paths, directories (recursively), globs, URLs and "-": sorted, each once; and notes.
 
-    Raises InputError for a name that leads to no file.
+    With a `window`, directories, prefixes, files and objects whose names say that they hold nothing of it are left out.
+    Raises InputError for a name that leads nowhere.
     """
+    window = window or Window()
     found: dict[str, str] = {}
+    stored: dict[str, StoredObject] = {}
     notes: list[str] = []
     for name in names:
         if name == "-":
             found.setdefault("-", "-")
             continue
-        path = Path(name)
-        if path.is_dir():
-            files = sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith("."))
-        elif path.exists():
-            files = [path]
-        else:
-            files = sorted(Path(p) for p in glob.glob(name, recursive=True) if Path(p).is_file())  # noqa: PTH207  (absolute patterns)
-            if not files:
-                raise InputError(
-                    f"{name}: no such file, directory or pattern; name flow logs, captures, or - for stdin"
-                )
+        if is_url(name):
+            objects, remarks = _objects(name, window)
+            stored.update((wanted.url, wanted) for wanted in objects)
+            notes += remarks
+            continue
+        files, outside = _files(name, window)
+        if outside:
+            notes.append(f"{name}: {outside} files and directories lie outside of the window by their names: not read")
         for file in files:
             real = str(file.resolve())
             if real in found and found[real] != str(file):
@@ -86,13 +88,65 @@ def expand(names: Sequence[str]) -> tuple[list[Source], list[str]]:
                 found[real] = first
             else:
                 found.setdefault(real, str(file))
-    return sorted(Source(name) for name in found.values()), sorted(set(notes))
+    sources = [Source(name) for name in found.values()] + [Source(url, wanted) for url, wanted in stored.items()]
+    return sorted(sources), sorted(set(notes))
+
+
+def _objects(url: str, window: Window) -> tuple[list[StoredObject], list[str]]:
+    from analyzers.objects.listing import list_objects
+
+    try:
+        listing = list_objects(url, window)
+    except ObjectStoreError as problem:
+        raise InputError(str(problem)) from problem
+    if not (listing.objects_outside or listing.prefixes_outside):
+        return listing.objects, []
+    return listing.objects, [
+        f"{url}: outside of the window by their names: {listing.objects_outside} objects not read, "
+        f"{listing.prefixes_outside} prefixes not listed"
+    ]
+
+
+def _files(name: str, window: Window) -> tuple[list[Path], int]:
+    """(files, how many files and directories lie outside of the window). A file that is named itself is always in."""
+    path = Path(name)
+    if path.is_dir():
+        return _below(path, window)
+    if path.exists():
+        return [path], 0
+    files = sorted(Path(p) for p in glob.glob(name, recursive=True) if Path(p).is_file())  # noqa: PTH207  (absolute patterns)
+    if not files:
+        raise InputError(f"{name}: no such file, directory or pattern; name flow logs, captures, or - for stdin")
+    kept = [file for file in files if window.may_hold(str(file.absolute()))]
+    return kept, len(files) - len(kept)
+
+
+def _below(folder: Path, window: Window) -> tuple[list[Path], int]:
+    files: list[Path] = []
+    outside = 0
+    for place, folders, names in os.walk(folder):
+        within = Path(place).absolute().as_posix()
+        kept = [name for name in folders if window.may_hold(f"{within}/{name}/")]
+        outside += len(folders) - len(kept)
+        folders[:] = kept
+        for name in names:
+            if name.startswith("."):
+                continue
+            if window.may_hold(f"{within}/{name}"):
+                files.append(Path(place) / name)
+            else:
+                outside += 1
+    return sorted(file for file in files if file.is_file()), outside
 
 
 def open_source(source: Source) -> BinaryIO:
     """The raw bytes. Raises InputError when it cannot be opened."""
     if source.is_stdin:
         return sys.stdin.buffer
+    if source.stored is not None:
+        from analyzers.objects.object_stream import ObjectStream
+
+        return cast(BinaryIO, ObjectStream(source.stored))
     try:
         return Path(source.name).open("rb", buffering=0)
     except OSError as problem:

@@ -12,18 +12,22 @@ from numpy.typing import NDArray
 from analyzers.ingest.flow_logs import observer_name
 from analyzers.kernels import tables as t
 from analyzers.kernels.record import (
+    ALWAYS,
     S_ADDRESSES,
     S_CONNECTIONS,
-    S_COUNT,
     S_FIRST,
     S_FIXED_NETWORK,
     S_FIXED_OBSERVER,
     S_LAST,
     S_NETWORKS,
     S_OBSERVERS,
+    S_OUTSIDE,
     S_RECORDS,
     S_SERVICES,
+    S_SINCE,
     S_SPAN,
+    S_UNTIL,
+    new_state,
 )
 from analyzers.kernels.separators import BLOCK_BYTES, BLOCK_ROWS
 from analyzers.kernels.text import MAX_NETWORKS, MAX_OBSERVERS, Tables
@@ -72,11 +76,7 @@ class WorkerTables:
         `flow_log`: the one that all records are from, see analyzers.ingest.flow_logs; `span`: seconds of the time
         slices that rows are kept apart by."""
         self.flow_log = flow_log
-        state = np.zeros(S_COUNT, np.int64)
-        state[S_FIRST] = np.iinfo(np.int64).max
-        state[S_LAST] = -1
-        state[S_FIXED_NETWORK] = -1
-        state[S_SPAN] = span
+        state = new_state(span)
         self.tables = Tables(
             state=state,
             service_index=np.zeros(1 << 14, np.uint64),
@@ -153,12 +153,12 @@ class WorkerTables:
         changed: dict[str, Any] = {}
         span = np.uint64(state[S_SPAN])
 
-        def rehash_services(rows: NDArray[np.uint64], count: int, index: NDArray[np.uint64]) -> None:
-            t.rehash_services(rows, count, index, span)
+        def sliced(rehash: Any) -> Any:
+            return lambda rows, count, index: rehash(rows, count, index, span)
 
-        self._grow_rows(changed, "service", "services", int(state[S_SERVICES]), BLOCK_ROWS, rehash_services)
+        self._grow_rows(changed, "service", "services", int(state[S_SERVICES]), BLOCK_ROWS, sliced(t.rehash_services))
         self._grow_rows(
-            changed, "connection", "connections", int(state[S_CONNECTIONS]), BLOCK_ROWS, t.rehash_connections
+            changed, "connection", "connections", int(state[S_CONNECTIONS]), BLOCK_ROWS, sliced(t.rehash_connections)
         )
         self._grow_rows(changed, "address", "addresses", int(state[S_ADDRESSES]), 2 * BLOCK_ROWS, t.rehash_addresses)
         self._grow_texts(changed, "observer", int(state[S_OBSERVERS]), arena_bytes)
@@ -219,6 +219,7 @@ class WorkerTables:
         ]
         self._upsert(rows, S_CONNECTIONS, t.CONNECTION_WORDS)
         state[S_RECORDS] += theirs[S_RECORDS]
+        state[S_OUTSIDE] += theirs[S_OUTSIDE]
         state[S_FIRST] = min(state[S_FIRST], theirs[S_FIRST])
         state[S_LAST] = max(state[S_LAST], theirs[S_LAST])
 
@@ -277,8 +278,14 @@ class WorkerTables:
                 )  # fmt: skip
             else:
                 state[counter] = t.upsert_connections(
-                    part, len(part), now.connection_index, now.connections, int(state[counter])
-                )
+                    part, len(part), np.uint64(state[S_SPAN]), now.connection_index, now.connections,
+                    int(state[counter]),
+                )  # fmt: skip
+
+    def keep_window(self, since: int | None, until: int | None) -> None:
+        """Records that end before `since` or not before `until` (s UTC) are from now on only counted."""
+        self.tables.state[S_SINCE] = max(0, since or 0)
+        self.tables.state[S_UNTIL] = ALWAYS if until is None else max(0, since or 0, until)
 
     def fix(self, network: int, observer: int) -> None:
         """What the next source's records get: a network number (-1: by interface) and an observer number."""

@@ -16,6 +16,7 @@ from analyzers.kernels.frames import decode_frames
 from analyzers.kernels.ipv4_flows import (
     F_COUNT,
     F_INDEX,
+    F_SPAN,
     FLOW_WORDS,
     Flows,
     add_flows,
@@ -27,6 +28,7 @@ from analyzers.kernels.ipv4_flows import (
 from analyzers.kernels.jit import inlined, kernel, prefetch
 from analyzers.kernels.pcap import walk_pcap
 from analyzers.kernels.pcapng import walk_pcapng
+from analyzers.kernels.record import S_CONNECTIONS, S_SINCE, S_SPAN, S_UNTIL
 from analyzers.kernels.tables import (
     ASK_A,
     ASK_B,
@@ -48,6 +50,7 @@ from analyzers.kernels.tables import (
     connection_hash,
     epoch_of,
     joined_times,
+    slice_of,
 )
 
 PACKETS_AT_ONCE = 128
@@ -59,7 +62,10 @@ C_PACKETS = 1  # packets that are in the table
 C_ERRORS = 2  # ICMP errors, which are not
 C_FIRST = 3  # earliest and latest time of a packet, seconds UTC
 C_LAST = 4
-COUNTERS = 5
+C_OUTSIDE = 5  # packets before C_SINCE or not before C_UNTIL, seconds UTC; they are not in the table
+C_SINCE = 6
+C_UNTIL = 7
+COUNTERS = 8
 
 ROOM = -1
 """Instead of an Outcome: the table needs room for PACKETS_AT_ONCE more rows before it can go on."""
@@ -106,7 +112,7 @@ def _either_epoch(hi: Any, lo: Any, network: Any, time: Any, facts: Any) -> Any:
 
 
 @inlined
-def _packet_key(packets: Any, i: Any, network: Any, observer: Any, facts: Any, batch: Any, at: Any) -> None:
+def _packet_key(packets: Any, i: Any, network: Any, observer: Any, facts: Any, span: Any, batch: Any, at: Any) -> None:
     """Packet `i` as row `at` of the batch: its ends in canonical order."""
     word = packets.meta[i]
     protocol = (word >> U24) & _BYTE
@@ -136,7 +142,7 @@ def _packet_key(packets: Any, i: Any, network: Any, observer: Any, facts: Any, b
     row[_SIZE] = packets.size[i]
     moment = min(time, MASK32)  # the row format ends in 2106
     row[_TIME] = (moment << U32) | moment
-    row[_HASH] = connection_hash(batch, at)
+    row[_HASH] = connection_hash(batch, at, slice_of(moment, span))
 
 
 @inlined
@@ -158,9 +164,10 @@ def _find_slot(row: Any, index: Any, mask: Any, rows: Any) -> None:
 
 
 @inlined
-def _add_packet(new: Any, index: Any, mask: Any, rows: Any, count: Any) -> Any:
+def _add_packet(new: Any, span: Any, index: Any, mask: Any, rows: Any, count: Any) -> Any:
     """Add a packet whose slot was looked for -> the row count."""
     tag = new[_HASH] & HIGH32
+    slice_start = slice_of(new[_TIME] >> U32, span)
     slot = new[_SLOT]
     back = new[_BACK]
     while True:
@@ -182,7 +189,7 @@ def _add_packet(new: Any, index: Any, mask: Any, rows: Any, count: Any) -> Any:
             other = U0
             for word in range(7):
                 other |= row[word] ^ new[word]
-            if other == U0:
+            if other == U0 and (row[12] >> U32) - slice_start < span:
                 row[7] = (row[7] | new[_EVIDENCE]) + U1
                 row[np.uint64(8) + back] += U1
                 row[np.uint64(9) + back] += new[_SIZE]
@@ -193,7 +200,8 @@ def _add_packet(new: Any, index: Any, mask: Any, rows: Any, count: Any) -> Any:
 
 @kernel
 def add_packets(packets: Any, n: Any, network: Any, observer: Any, facts: Any, target: Any) -> None:
-    """Add the first `n` packets to the target; ICMP errors, which quote a packet that never arrived, are counted only.
+    """Add the first `n` packets to the target; what lies outside of its window of time and ICMP errors, which quote a
+    packet that never arrived, are counted only.
 
     The caller guarantees room: n rows in the table, an index at most half full afterwards, n flows.
     """
@@ -203,8 +211,13 @@ def add_packets(packets: Any, n: Any, network: Any, observer: Any, facts: Any, t
     first, last = counters[C_FIRST], counters[C_LAST]
     general, short = np.int64(0), np.int64(0)
     cuts = facts.cut_keys.shape[0] > 0
+    since, until = counters[C_SINCE], counters[C_UNTIL]
+    span = np.uint64(target.flows.counts[F_SPAN])
     for i in range(n):
         time = np.int64(packets.time[i])
+        if time < since or time >= until:
+            counters[C_OUTSIDE] += 1
+            continue
         first = min(first, time)
         last = max(last, time)
         protocol = (packets.meta[i] >> U24) & _BYTE
@@ -212,11 +225,11 @@ def add_packets(packets: Any, n: Any, network: Any, observer: Any, facts: Any, t
             counters[C_ERRORS] += 1
             continue
         if not cuts and is_ipv4(packets, i):
-            value = flow_key(packets, i, _EVIDENCE_OF[_evidence_kind(protocol)], small, short)
+            value = flow_key(packets, i, _EVIDENCE_OF[_evidence_kind(protocol)], span, small, short)
             prefetch(slots, value & flow_mask)
             short += 1
         else:
-            _packet_key(packets, i, network, observer, facts, batch, general)
+            _packet_key(packets, i, network, observer, facts, span, batch, general)
             prefetch(index, batch[general, _HASH] & mask)
             general += 1
     for i in range(general):
@@ -224,7 +237,7 @@ def add_packets(packets: Any, n: Any, network: Any, observer: Any, facts: Any, t
     add_flows(target.flows, small, short)
     count = counters[C_CONNECTIONS]
     for i in range(general):
-        count = _add_packet(batch[i], index, mask, rows, count)
+        count = _add_packet(batch[i], span, index, mask, rows, count)
     counters[C_CONNECTIONS] = count
     counters[C_PACKETS] += general + short
     counters[C_FIRST], counters[C_LAST] = first, last
@@ -244,10 +257,12 @@ class Target(NamedTuple):
     small: NDArray[np.uint64]  # [PACKETS_AT_ONCE, FLOW_WORDS], scratch
 
     @staticmethod
-    def over(index: NDArray[np.uint64], rows: NDArray[np.uint64], count: int, flows: Flows) -> Target:
-        """A table that has `count` rows; nothing else was counted yet."""
+    def over(index: NDArray[np.uint64], rows: NDArray[np.uint64], state: NDArray[np.int64], flows: Flows) -> Target:
+        """The table of a worker whose `state` (int64[S_COUNT]) tells its row count, time slices and window."""
         counters = np.zeros(COUNTERS, np.int64)
-        counters[C_CONNECTIONS] = count
+        counters[C_CONNECTIONS] = state[S_CONNECTIONS]
+        counters[C_SINCE], counters[C_UNTIL] = state[S_SINCE], state[S_UNTIL]
+        flows.counts[F_SPAN] = state[S_SPAN]
         counters[C_FIRST] = np.iinfo(np.int64).max
         counters[C_LAST] = -1
         batch = np.zeros((PACKETS_AT_ONCE, PACKET_WORDS), np.uint64)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from analyzers.kernels.jit import inlined, kernel, prefetch
 from analyzers.kernels.tables import (
+    ALL_TIME,
     HIGH32,
     MASK16,
     MASK32,
@@ -26,6 +27,7 @@ from analyzers.kernels.tables import (
     joined_times,
     mix,
     place,
+    slice_of,
     upsert_connection,
 )
 
@@ -42,10 +44,11 @@ FLOW_WORDS = 8
 # A packet, uint64[8]: the first three words as above, then:
 P_BACK, P_SIZE, P_HASH, P_SLOT = 3, 4, 5, 6
 
-# Counters of the flows, int64[3].
+# Counters of the flows, int64[4].
 F_COUNT = 0
 F_FLUSHED = 1  # rows that are in the connection table already
 F_INDEX = 2  # slots of the index in use, a power of two
+F_SPAN = 3  # seconds of a time slice, or ALL_TIME: no row spans two slices (by its first packet)
 
 _MAPPED = np.uint64(0xFFFF_0000_0000)
 
@@ -63,7 +66,7 @@ class Flows(NamedTuple):
         space = np.zeros((MOST_FLOWS + 1) * FLOW_WORDS, np.uint64)
         begin = (-space.ctypes.data % 64) // 8
         rows = space[begin : begin + MOST_FLOWS * FLOW_WORDS].reshape(MOST_FLOWS, FLOW_WORDS)
-        return Flows(rows, np.zeros(2 * MOST_FLOWS, np.uint64), np.array([0, 0, _SMALLEST_INDEX], np.int64))
+        return Flows(rows, np.zeros(2 * MOST_FLOWS, np.uint64), np.array([0, 0, _SMALLEST_INDEX, ALL_TIME], np.int64))
 
 
 @inlined
@@ -74,7 +77,7 @@ def is_ipv4(packets: Any, i: Any) -> Any:
 
 
 @inlined
-def flow_key(packets: Any, i: Any, evidence: Any, batch: Any, at: Any) -> Any:
+def flow_key(packets: Any, i: Any, evidence: Any, span: Any, batch: Any, at: Any) -> Any:
     """Packet `i` as row `at` of the batch -> its hash. evidence: uint64[2, 256], by direction and flag byte."""
     word = packets.meta[i]
     sport = word >> U48
@@ -94,15 +97,15 @@ def flow_key(packets: Any, i: Any, evidence: Any, batch: Any, at: Any) -> Any:
     row[P_SIZE] = packets.size[i]
     moment = min(packets.time[i], MASK32)  # the row format ends in 2106
     row[W_TIMES] = (moment << U32) | moment
-    value = flow_hash(ends, ports)
+    value = flow_hash(ends, ports, slice_of(moment, span))
     row[P_HASH] = value
     return value
 
 
 @inlined
-def flow_hash(ends: Any, ports: Any) -> Any:
-    """Hash of a flow's key."""
-    return mix(ends * MIX1 ^ mix(ports * MIX3))
+def flow_hash(ends: Any, ports: Any, slice_start: Any) -> Any:
+    """Hash of a flow's key and its slice."""
+    return mix(ends * MIX1 ^ mix((ports ^ slice_start) * MIX3))
 
 
 @kernel
@@ -119,8 +122,11 @@ def make_room_for_flows(flows: Any, n: Any) -> Any:
     flows.counts[F_INDEX] = size
     index = flows.slots[:size]
     index[:] = U0
+    span = np.uint64(flows.counts[F_SPAN])
     for i in range(count):
-        place(index, np.uint64(size - 1), flow_hash(flows.rows[i, 0], flows.rows[i, 1]), np.uint64(i))
+        row = flows.rows[i]
+        value = flow_hash(row[W_ENDS], row[W_PORTS], slice_of(row[W_TIMES] >> U32, span))
+        place(index, np.uint64(size - 1), value, np.uint64(i))
     return True
 
 
@@ -130,6 +136,7 @@ def add_flows(flows: Any, batch: Any, n: Any) -> None:
     index, rows = flows.slots, flows.rows
     mask = np.uint64(flows.counts[F_INDEX] - 1)
     count = flows.counts[F_COUNT]
+    span = np.uint64(flows.counts[F_SPAN])
     for i in range(n):
         value = batch[i, P_HASH]
         slot = value & mask
@@ -142,12 +149,13 @@ def add_flows(flows: Any, batch: Any, n: Any) -> None:
         if entry != U0:
             prefetch(rows[(entry & MASK32) - U1], 0)
     for i in range(n):
-        count = _add_flow(batch[i], index, mask, rows, count)
+        count = _add_flow(batch[i], span, index, mask, rows, count)
     flows.counts[F_COUNT] = count
 
 
 @inlined
-def _add_flow(new: Any, index: Any, mask: Any, rows: Any, count: Any) -> Any:
+def _add_flow(new: Any, span: Any, index: Any, mask: Any, rows: Any, count: Any) -> Any:
+    slice_start = slice_of(new[W_TIMES] >> U32, span)
     ends, ports = new[W_ENDS], new[W_PORTS]
     tag = new[P_HASH] & HIGH32
     slot = new[P_SLOT]
@@ -166,7 +174,8 @@ def _add_flow(new: Any, index: Any, mask: Any, rows: Any, count: Any) -> Any:
             row[W_TIMES] = new[W_TIMES]
             return count + 1
         row = rows[(entry & MASK32) - U1]
-        if row[W_ENDS] == ends and row[W_PORTS] == ports:
+        strange = (row[W_ENDS] ^ ends) | (row[W_PORTS] ^ ports)
+        if strange == U0 and (row[W_TIMES] >> U32) - slice_start < span:
             row[W_EVIDENCE] |= new[W_EVIDENCE]
             row[out] += U1
             row[out + U1] += new[P_SIZE]
@@ -182,6 +191,7 @@ def flush_flows(flows: Any, scope: Any, index: Any, rows: Any, count: Any, scrat
     scope: network16 << 48 | observer32; scratch: uint64[1, >= CONNECTION_WORDS].
     """
     at, total = flows.counts[F_FLUSHED], flows.counts[F_COUNT]
+    span = np.uint64(flows.counts[F_SPAN])
     while at < total and count < rows.shape[0] and 2 * (count + 1) <= index.size:
         row = flows.rows[at]
         new = scratch[0]
@@ -194,7 +204,7 @@ def flush_flows(flows: Any, scope: Any, index: Any, rows: Any, count: Any, scrat
         for word in range(4):
             new[8 + word] = row[W_PACKETS + word]
         new[12] = row[W_TIMES]
-        count = upsert_connection(scratch, 0, index, rows, count)
+        count = upsert_connection(scratch, 0, span, index, rows, count)
         at += 1
     flows.counts[F_FLUSHED] = at
     if at == total:

@@ -29,8 +29,11 @@ from analyzers.kernels.record import (
     S_FIXED_NETWORK,
     S_FIXED_OBSERVER,
     S_LAST,
+    S_OUTSIDE,
     S_RECORDS,
+    S_SINCE,
     S_SPAN,
+    S_UNTIL,
 )
 from analyzers.kernels.tables import (
     CLIENT_INTERNED,
@@ -88,6 +91,7 @@ def orient(
 ) -> Any:
     """Records parsed[:, :count] with kept[i] != 0 to service rows and connection rows; returns how many of each.
 
+    Records that end outside of the window [S_SINCE, S_UNTIL) are only counted.
     Service rows come with their hashes and slices, as analyzers.kernels.tables.add_services takes them.
 
     The network of a record is its own VPC id, else the one fixed for the source, else its interface's, else number 0.
@@ -103,11 +107,17 @@ def orient(
     latest = state[S_LAST]
     span = np.uint64(state[S_SPAN])
     mask = np.uint64(service_index.size - 1)
+    since = np.uint64(state[S_SINCE])
+    window = np.uint64(state[S_UNTIL]) - since
+    outside = 0
     for i in range(count):
         if kept[i] == 0:
             continue
         first = parsed[P_FIRST, i]
         last = parsed[P_LAST, i]
+        if last - since >= window:  # unsigned: what ends before the window is far behind it, too
+            outside += 1
+            continue
         earliest = min(earliest, first)
         latest = max(latest, np.int64(last))
         observer = parsed[P_INTERFACE, i] - U1 if parsed[P_INTERFACE, i] != U0 else fixed_observer
@@ -171,6 +181,7 @@ def orient(
     state[S_FIRST] = np.int64(earliest)
     state[S_LAST] = latest
     state[S_RECORDS] += settled + unsettled
+    state[S_OUTSIDE] += outside
     return settled, unsettled
 
 

@@ -10,8 +10,6 @@ Service rows (SERVICE_WORDS): one per service key and observer, for records whos
     2  observer24 << 40 | records40
     3  packets   4  bytes   5  reply packets   6  reply bytes   7  first32 << 32 | last32 (seconds UTC)
 
-Where a store asks for time slices, a row belongs to the slice in which its `first` lies, and to no other.
-
 Connection rows (CONNECTION_WORDS): one per 5-tuple and observer, both ports kept, ends in canonical order (a < b).
     0  a_hi   1  a_lo   2  b_hi   3  b_lo
     4  a_port16 << 48 | b_port16 << 32 | protocol8 << 24 | verdict2 << 22
@@ -19,6 +17,8 @@ Connection rows (CONNECTION_WORDS): one per 5-tuple and observer, both ports kep
     6  epoch of a << 32 | epoch of b (which owner held the address, see `epoch_of`)
     7  evidence16 << 48 | records48
     8  packets a to b   9  bytes a to b   10  packets b to a   11  bytes b to a   12  first32 << 32 | last32
+
+Where a store asks for time slices, a row belongs to the slice in which its `first` lies, and to no other.
 
 Interned strings and addresses use the same index over their own rows. All numbers are unsigned: a signed operand
 would turn the expression into float64.
@@ -86,9 +86,9 @@ def slice_of(first: Any, span: Any) -> Any:
 
 
 @kernel
-def connection_hash(row: Any, at: Any) -> Any:
-    """Hash of the key words of the connection row `row[at]`."""
-    value = row[at, 0]
+def connection_hash(row: Any, at: Any, slice_start: Any) -> Any:
+    """Hash of the key words of the connection row `row[at]`, and of its slice."""
+    value = row[at, 0] ^ slice_start
     for word in range(1, CONNECTION_KEY_WORDS):
         value = mix(value * MIX1 ^ row[at, word])
     return value
@@ -105,11 +105,11 @@ def rehash_services(rows: Any, count: Any, index: Any, span: Any) -> None:
 
 
 @kernel
-def rehash_connections(rows: Any, count: Any, index: Any) -> None:
+def rehash_connections(rows: Any, count: Any, index: Any, span: Any) -> None:
     """Fill an empty index for the first `count` connection rows."""
     mask = np.uint64(index.size - 1)
     for i in range(count):
-        place(index, mask, connection_hash(rows, i), np.uint64(i))
+        place(index, mask, connection_hash(rows, i, slice_of(rows[i, 12] >> U32, span)), np.uint64(i))
 
 
 @inlined
@@ -198,10 +198,14 @@ def joined_times(one: Any, other: Any) -> Any:
 
 
 @kernel
-def upsert_connection(entry: Any, at: Any, index: Any, rows: Any, count: Any) -> Any:
-    """Add the connection row `entry[at]` to the table; returns the new row count. The caller guarantees room."""
+def upsert_connection(entry: Any, at: Any, span: Any, index: Any, rows: Any, count: Any) -> Any:
+    """Add the connection row `entry[at]` to the table; returns the new row count. The caller guarantees room.
+
+    `span`: seconds of a time slice, or ALL_TIME; rows of different slices are not added up.
+    """
     mask = np.uint64(index.size - 1)
-    value = connection_hash(entry, at)
+    slice_start = slice_of(entry[at, 12] >> U32, span)
+    value = connection_hash(entry, at, slice_start)
     tag = value & HIGH32
     slot = value & mask
     while True:
@@ -213,7 +217,7 @@ def upsert_connection(entry: Any, at: Any, index: Any, rows: Any, count: Any) ->
             return count + 1
         if (found & HIGH32) == tag:
             row = rows[(found & MASK32) - U1]
-            same = True
+            same = (row[12] >> U32) - slice_start < span
             for word in range(CONNECTION_KEY_WORDS):
                 same = same and row[word] == entry[at, word]
             if same:
@@ -226,13 +230,13 @@ def upsert_connection(entry: Any, at: Any, index: Any, rows: Any, count: Any) ->
 
 
 @kernel
-def upsert_connections(batch: Any, n: Any, index: Any, rows: Any, count: Any) -> Any:
+def upsert_connections(batch: Any, n: Any, span: Any, index: Any, rows: Any, count: Any) -> Any:
     """Add `n` connection rows of `batch`; returns the new row count. The caller guarantees room for all."""
     mask = np.uint64(index.size - 1)
     for i in range(n):
-        prefetch(index, connection_hash(batch, i) & mask)
+        prefetch(index, connection_hash(batch, i, slice_of(batch[i, 12] >> U32, span)) & mask)
     for i in range(n):
-        count = upsert_connection(batch, i, index, rows, count)
+        count = upsert_connection(batch, i, span, index, rows, count)
     return count
 
 

@@ -528,8 +528,9 @@ def add_records(count: Any, tables: Any, facts: Any, scratch: Any) -> None:
         scratch.candidates, tables.service_index, tables.services, state[S_SERVICES],
     )  # fmt: skip
     state[S_CONNECTIONS] = upsert_connections(
-        scratch.connection_batch, connections, tables.connection_index, tables.connections, state[S_CONNECTIONS]
-    )
+        scratch.connection_batch, connections, np.uint64(state[S_SPAN]), tables.connection_index, tables.connections,
+        state[S_CONNECTIONS],
+    )  # fmt: skip
 
 
 @kernel

@@ -36,11 +36,13 @@ class Change(Enum):
 
 def key_of(source: Source) -> str:
     """The name that tells the object from every other, whichever way the user wrote it."""
-    return plain_text(str(Path(source.name).resolve()))
+    return plain_text(source.name if source.stored is not None else str(Path(source.name).resolve()))
 
 
 def identity_of(source: Source) -> Identity:
     """The object as it is now. Raises OSError when it cannot be read."""
+    if source.stored is not None:
+        return Identity(key_of(source), source.stored.size, source.stored.version)
     path = Path(source.name)
     now = path.stat()
     return Identity(key_of(source), now.st_size, fingerprint(path, now.st_size), now.st_mtime_ns)
@@ -66,6 +68,9 @@ def fingerprint(path: Path, size: int) -> str:
 
 def change_since(source: Source, then: Identity) -> Change:
     """Whether the object is still the one that was taken as `then`. Raises OSError when it cannot be read."""
+    if source.stored is not None:
+        same = (source.stored.size, source.stored.version) == (then.size, then.digest)
+        return Change.NONE if same else Change.OTHER
     path = Path(source.name)
     now = path.stat()
     if now.st_size == then.size and now.st_mtime_ns == then.modified:

@@ -117,7 +117,7 @@ class Intake:
     def run(self, names: Sequence[str]) -> IntakeSummary:
         """Take everything that is not there yet. Raises InputError (names that lead nowhere, a failing store);
         on KeyboardInterrupt what is finished is committed, and the summary says so."""
-        sources, notes = expand(names)
+        sources, notes = expand(names, self._options.window)
         if any(source.is_stdin for source in sources):
             raise InputError("standard input cannot be taken into a store: it has no identity; save it to a file first")
         unchanged = sum(not self._consider(source) for source in sources)
@@ -387,6 +387,8 @@ class _Hand:
             self._empty()
             before, self.object = self.object, None
             before.facts.bytes_read += self._worker.bytes_read - self._bytes
+            before.facts.format = before.facts.format or next(iter(self._worker.formats), "")
+            self._worker.formats.clear()
             self._bytes = self._worker.bytes_read
             with before.lock:
                 before.facts.skips.extend(self._worker.skips)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from analyzers.objects.key_layout import Window
 from analyzers.store.database import insert
 from analyzers.store.parts import EVERYWHERE, Names, Part
 from analyzers.store.rows import Cuts
@@ -56,8 +57,14 @@ def write_cuts(connection: duckdb.DuckDBPyConnection, cuts: Cuts, names: Names) 
     return bool(rows)
 
 
-def part_rows(table: StoreTable, part: Part) -> str:
-    """SELECT of a part's rows with unified numbers; networks that the records did not tell are filled in."""
+def part_rows(table: StoreTable, part: Part, window: Window) -> str:
+    """SELECT of a part's rows with unified numbers; networks that the records did not tell are filled in.
+
+    Of a store, rows that lie in the window from their first record to their last: parts of a row cannot be told apart.
+    """
+    limits = [f"r.first >= {window.since}"] if window.since is not None else []
+    limits += [f"r.last < {window.until}"] if window.until is not None else []
+    inside = f" WHERE {' AND '.join(limits)}" if limits and not part.own else ""
     columns = [
         f'r."{c.name}"' for c in table.columns if c.name not in (*LEFT_OUT, "network", "observer", *_stretches(table))
     ]
@@ -67,7 +74,7 @@ def part_rows(table: StoreTable, part: Part) -> str:
         f"JOIN network_numbers n ON n.part = {part.number} AND n.id = r.network "
         f"JOIN observer_numbers o ON o.part = {part.number} AND o.id = r.observer "
         f"LEFT JOIN source_networks s ON s.part = {part.number} AND s.id = r.source "
-        f"LEFT JOIN interface_networks i ON i.part = {part.number} AND i.id = r.observer"
+        f"LEFT JOIN interface_networks i ON i.part = {part.number} AND i.id = r.observer{inside}"
     )
 
 
@@ -75,10 +82,10 @@ def _stretches(table: StoreTable) -> tuple[str, ...]:
     return tuple(f"{end}_stretch" for end in ENDS[table.name])
 
 
-def merged_rows(table: StoreTable, parts: Sequence[Part], *, cut: bool) -> str:
+def merged_rows(table: StoreTable, parts: Sequence[Part], window: Window, *, cut: bool) -> str:
     """SELECT of all parts' rows, one for each key. Stretches are counted anew, by the cuts known now, as
     analyzers.kernels.tables.epoch_of counts them: 0, or 2 * (cuts at or before) + 2 (+ 1 when one lies within)."""
-    rows = " UNION ALL ".join(part_rows(table, part) for part in parts)
+    rows = " UNION ALL ".join(part_rows(table, part, window) for part in parts)
     keys = [f'"{c.name}"' for c in table.keys if c.name not in (*LEFT_OUT, *_stretches(table))]
     values = [f'"{c.name}"' for c in table.values]
     epochs = [f"0::BIGINT AS {name}" for name in _stretches(table)]

@@ -7,20 +7,18 @@ files behind views, or the working database's own tables (what was spilled).
 from __future__ import annotations
 
 import fnmatch
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analyzers.store.database import StoreError, check_version, insert, plain_errors, quoted
+from analyzers.store.parquet_files import ParquetFiles, is_parquet_store
 from analyzers.store.schema import (
     CONNECTIONS,
     FLOWS,
-    MARKER,
     SKIPS,
     SOURCES,
-    VERSION,
     StoreTable,
     from_parquet,
 )
@@ -42,11 +40,11 @@ class Part:
     own: bool = False
 
 
-def attach(connection: duckdb.DuckDBPyConnection, number: int, path: str) -> Part:
-    """The store at `path`, read-only. Raises StoreError."""
+def attach(connection: duckdb.DuckDBPyConnection, number: int, path: str, folder: Path) -> Part:
+    """The store at `path` (a file, a directory, a URL), read-only; `folder`: for temporary files. Raises StoreError."""
     name = f"part{number}"
-    if Path(path).is_dir():
-        return _attach_parquet(connection, number, path)
+    if is_parquet_store(path):
+        return _attach_parquet(connection, number, path, folder)
     with plain_errors(path):
         if not Path(path).exists():
             raise StoreError(f"{path}: there is no such store; flowctl ingest makes one")
@@ -55,13 +53,13 @@ def attach(connection: duckdb.DuckDBPyConnection, number: int, path: str) -> Par
     return Part(number, f"{name}.", path)
 
 
-def _attach_parquet(connection: duckdb.DuckDBPyConnection, number: int, path: str) -> Part:
+def _attach_parquet(connection: duckdb.DuckDBPyConnection, number: int, path: str, folder: Path) -> Part:
     """Views that give Parquet files the shape of a DuckDB store's tables."""
-    check_marker(path)
+    there = ParquetFiles(path, folder)
     name = f"part{number}"
     with plain_errors(path):
         connection.execute(f"CREATE SCHEMA {name}")
-        files = {table.name: parquet_files(path, table) for table in (SOURCES, SKIPS, FLOWS, CONNECTIONS)}
+        files = {table.name: there.sql(table.name) for table in (SOURCES, SKIPS, FLOWS, CONNECTIONS)}
         for column in ("network", "observer"):
             names = (
                 " UNION ".join(
@@ -85,28 +83,6 @@ def _attach_parquet(connection: duckdb.DuckDBPyConnection, number: int, path: st
         for table in (SKIPS, FLOWS, CONNECTIONS):
             connection.execute(f"CREATE VIEW {name}.{table.name} AS {_as_stored(table, files[table.name], name)}")
     return Part(number, f"{name}.", path)
-
-
-def check_marker(path: str) -> int:
-    """The slice length of the Parquet store in a directory. Raises StoreError when it is none, or of another layout."""
-    try:
-        marker = json.loads((Path(path) / MARKER).read_text(encoding="utf-8"))
-        version, seconds = int(marker["schema"]), int(marker["slice_seconds"])
-    except FileNotFoundError as problem:
-        raise StoreError(f"{path}: a directory without {MARKER}, so no flow store; name another") from problem
-    except (OSError, ValueError, KeyError, TypeError) as problem:
-        raise StoreError(f"{path}/{MARKER}: cannot be read: {problem}") from problem
-    if version != VERSION:
-        raise StoreError(f"{path}: a Parquet store of layout {version}, this version reads {VERSION}; export it anew")
-    return seconds
-
-
-def parquet_files(path: str, table: StoreTable) -> str:
-    """SQL that reads a table's files, or nothing when there are none."""
-    folder = Path(path) / table.name
-    if not any(folder.rglob("*.parquet")):
-        return ""
-    return f"read_parquet({quoted(str(folder / '**' / '*.parquet'))}, hive_partitioning = false)"
 
 
 def _nothing(table: StoreTable) -> str:

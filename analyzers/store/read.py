@@ -34,7 +34,7 @@ class Reading:
         self._spill = spill
         self._options = options
         self._connection = spill.connection
-        self.parts = [attach(self._connection, number, path) for number, path in enumerate(paths, 1)]
+        self.parts = [attach(self._connection, number, path, spill.folder) for number, path in enumerate(paths, 1)]
         self._all = list(self.parts)
         self.records = 0
         self.first: int | None = None
@@ -52,7 +52,7 @@ class Reading:
             names = unify_names(self._connection, self._all, options.networks, options.interface_networks, known)
             cut = write_cuts(self._connection, options.cuts, names)
             for table in (FLOWS, CONNECTIONS):
-                select = merged_rows(table, self._all, cut=cut)
+                select = merged_rows(table, self._all, options.window, cut=cut)
                 self._connection.execute(f"CREATE TABLE merged_{table.name} AS {select}")
             self._measure()
             flows, connections = (self._count(f"merged_{table.name}") for table in (FLOWS, CONNECTIONS))
@@ -84,14 +84,17 @@ class Reading:
         for part in self.parts:
             with plain_errors(part.path):
                 rows = self._connection.execute(
-                    f"SELECT id, name, format, bytes_read, records, first, last, notes FROM {part.prefix}sources"
+                    f"SELECT id, name, format, bytes_read, records, first, last, notes, unit, plain "
+                    f"FROM {part.prefix}sources"
                 ).fetchall()
                 skips = self._connection.execute(
                     f"SELECT source, reason, count, offsets, samples FROM {part.prefix}skips"
                 ).fetchall()
             by_id = {row[0]: SourceFacts(*row[1:7]) for row in rows}
-            for number, *_, notes in rows:
-                by_id[number].skips.append(SkipCounts(by_id[number].name, notes=set(notes)))
+            for number, *_, notes, unit, plain in rows:
+                by_id[number].skips.append(
+                    SkipCounts(by_id[number].name, notes=set(notes), unit=unit, plain=bool(plain))
+                )
             for number, reason, count, offsets, samples in skips:
                 by_id[number].skips[0].add(reason, count, list(zip(offsets, samples, strict=True)))
             found += by_id.values()

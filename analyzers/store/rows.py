@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from analyzers.ingest.direction import service_columns
 from analyzers.ingest.worker_tables import WorkerTables
 from analyzers.kernels import tables as t
-from analyzers.kernels.record import S_ADDRESSES, S_CONNECTIONS, S_FIRST, S_LAST, S_RECORDS, S_SERVICES
+from analyzers.kernels.record import S_ADDRESSES, S_CONNECTIONS, S_FIRST, S_LAST, S_OUTSIDE, S_RECORDS, S_SERVICES
 from analyzers.store.schema import CONNECTIONS, FLOWS, StoreTable
 
 Array = NDArray[Any]
@@ -161,7 +161,7 @@ class Emptier:
 def clear(tables: WorkerTables) -> None:
     """Forget rows and totals, keep names: the tables can be filled again. Rows' pages are used again as they are."""
     state = tables.tables.state
-    state[S_SERVICES] = state[S_CONNECTIONS] = state[S_ADDRESSES] = state[S_RECORDS] = 0
+    state[S_SERVICES] = state[S_CONNECTIONS] = state[S_ADDRESSES] = state[S_RECORDS] = state[S_OUTSIDE] = 0
     state[S_FIRST] = np.iinfo(np.int64).max
     state[S_LAST] = -1
     tables.tables = tables.tables._replace(

@@ -38,6 +38,7 @@ PARQUET_TYPES = {
     "UINTEGER": "BIGINT",
     "UBIGINT": "BIGINT",  # the same bits
     "BIGINT": "BIGINT",
+    "BOOLEAN": "BOOLEAN",
     "VARCHAR": "VARCHAR",
     "VARCHAR[]": "VARCHAR[]",
     "BIGINT[]": "BIGINT[]",
@@ -173,6 +174,10 @@ SOURCES = StoreTable(
             "merged", "BIGINT", "s UTC", 'rows in slices before it are merged with other objects\' (source 0 or "")'
         ),
         StoreColumn("notes", "VARCHAR[]", "text", "what the user should know about it"),
+        StoreColumn("unit", "VARCHAR", "text", "what places in it are counted in: offset (bytes) or row"),
+        StoreColumn(
+            "plain", "BOOLEAN", "truth", "some records tell interfaces' addresses only: no pkt-srcaddr and pkt-dstaddr"
+        ),
     ),
     parquet=True,
 )
@@ -184,7 +189,12 @@ SKIPS = StoreTable(
         StoreColumn("source", "UINTEGER", "id", "the object", dictionary="sources"),
         StoreColumn("reason", "VARCHAR", "text", "why"),
         StoreColumn("count", "UBIGINT", "count", "how often"),
-        StoreColumn("offsets", "BIGINT[]", "bytes", "of up to three first places in the (decompressed) object"),
+        StoreColumn(
+            "offsets",
+            "BIGINT[]",
+            "bytes",
+            "of up to three first places, in the source's `unit`",
+        ),
         StoreColumn("samples", "VARCHAR[]", "text", "what stands there; as many as offsets"),
     ),
     parquet=True,

@@ -8,10 +8,13 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import duckdb
 
+from analyzers.objects.object_store import is_url
+from analyzers.store.commits import read_marker
 from analyzers.store.database import (
     StoreError,
     make_tables,
@@ -23,7 +26,9 @@ from analyzers.store.database import (
     whole_number,
 )
 from analyzers.store.merging import merge_expression
+from analyzers.store.parquet_files import is_parquet_store
 from analyzers.store.parts import Part, attach
+from analyzers.store.places import ObjectPlace, place_of
 from analyzers.store.schema import (
     CONNECTIONS,
     FLOWS,
@@ -32,6 +37,7 @@ from analyzers.store.schema import (
     OBSERVERS,
     SKIPS,
     SOURCES,
+    TABLES,
     VERSION,
     StoreTable,
     to_parquet,
@@ -65,8 +71,12 @@ class StoreInfo:
 
 def store_info(path: str, memory: int, threads: int) -> StoreInfo:
     """Raises StoreError."""
-    with plain_errors(path), duckdb.connect(":memory:", config=settings(memory, threads, "")) as connection:
-        part = attach(connection, 1, path)
+    with (
+        plain_errors(path),
+        TemporaryDirectory(prefix="flowctl-") as fetched,
+        duckdb.connect(":memory:", config=settings(memory, threads, "")) as connection,
+    ):
+        part = attach(connection, 1, path, Path(fetched))
         prefix = part.prefix
         wanted = 'SELECT slice, records, "first", "last" FROM'
         rows = f"({wanted} {prefix}flows UNION ALL {wanted} {prefix}connections)"
@@ -101,15 +111,17 @@ def store_info(path: str, memory: int, threads: int) -> StoreInfo:
 
 
 def _size(path: str) -> int:
+    if is_url(path):
+        return sum(found.size for table in TABLES for found in ObjectPlace(path).objects(table.name))
     place = Path(path)
     files: Iterator[Path] | list[Path] = place.rglob("*") if place.is_dir() else [place, Path(f"{path}.wal")]
     return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def _slice_seconds(connection: duckdb.DuckDBPyConnection, part: Part, path: str) -> int:
-    from analyzers.store.parts import check_marker
-
-    return check_marker(path) if Path(path).is_dir() else stored_slice_seconds(connection, part.prefix)
+    if not is_parquet_store(path):
+        return stored_slice_seconds(connection, part.prefix)
+    return int(str((read_marker(place_of(path)) or {})["slice_seconds"]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,8 +259,12 @@ def export_parquet(path: str, folder: Path, memory: int, threads: int) -> int:
     rows = 0
     with plain_errors(str(folder)):
         folder.mkdir(parents=True, exist_ok=True)
-    with plain_errors(path), duckdb.connect(":memory:", config=settings(memory, threads, folder)) as connection:
-        part = attach(connection, 1, path)
+    with (
+        plain_errors(path),
+        TemporaryDirectory(prefix="flowctl-") as fetched,
+        duckdb.connect(":memory:", config=settings(memory, threads, folder)) as connection,
+    ):
+        part = attach(connection, 1, path, Path(fetched))
         seconds = _slice_seconds(connection, part, path)
         for table in (SOURCES, SKIPS, FLOWS, CONNECTIONS):
             (folder / table.name).mkdir()

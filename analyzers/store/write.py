@@ -136,8 +136,8 @@ class Transaction:
 
     def add_source(self, number: int, identity: Identity, facts: SourceFacts) -> None:
         """The source's own row and its skips."""
-        notes = sorted({note for part in facts.skips for note in part.notes})
         merged = merged_counts(facts)
+        notes = sorted(merged.notes)
         with plain_errors(self._path):
             insert_row(
                 self._cursor,
@@ -146,7 +146,7 @@ class Transaction:
                     "id": number, "key": identity.key, "name": plain_text(facts.name), "size": identity.size,
                     "digest": identity.digest, "modified": identity.modified, "format": facts.format,
                     "bytes_read": facts.bytes_read, "records": facts.records, "first": facts.first,
-                    "last": facts.last, "merged": 0, "notes": notes,
+                    "last": facts.last, "merged": 0, "notes": notes, "unit": merged.unit, "plain": merged.plain,
                 },
             )  # fmt: skip
             for reason, count in sorted(merged.counts.items()):
@@ -188,6 +188,9 @@ def merged_counts(facts: SourceFacts) -> SkipCounts:
     """The skips of a source's parts as one."""
     whole = SkipCounts(facts.name)
     for part in facts.skips:
+        whole.notes |= part.notes
+        whole.unit = max(whole.unit, part.unit)
+        whole.plain |= part.plain
         for reason, count in part.counts.items():
             whole.add(reason, count, part.samples[reason])
     return whole

@@ -13,7 +13,12 @@ from flowctl.options import Inputs, input_options
 @click.command("ingest", short_help="Take flow logs and captures into a flow store, each exactly once.")
 @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
 @click.option(
-    "--store", "store", required=True, metavar="FILE", help="The flow store, a DuckDB file; made when it is not there."
+    "--store",
+    "store",
+    required=True,
+    metavar="STORE",
+    help="The flow store, made when it is not there: a DuckDB file; with --engine spark a directory or a prefix of an "
+    "object store (s3://...), of Parquet files.",
 )
 @input_options
 @click.option(
@@ -31,16 +36,42 @@ from flowctl.options import Inputs, input_options
     help="What becomes of an object that was taken before and has other content now: leave it (skip), put it in the "
     "place of what was taken (replace), or keep both (add: a log that was rotated). One that only grew is replaced.",
 )
-def command(sources: tuple[str, ...], store: str, slice_seconds: int | None, changed: str, **inputs: Any) -> None:
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "spark"]),
+    default="local",
+    show_default=True,
+    help="What does the work: this machine, or a Spark cluster (extra [spark]).",
+)
+@click.option(
+    "--master",
+    metavar="URL",
+    help="Spark's master, as spark://host:7077 or local[4]. Default: what spark-submit or Spark's configuration says.",
+)
+def command(
+    sources: tuple[str, ...],
+    store: str,
+    slice_seconds: int | None,
+    changed: str,
+    engine: str,
+    master: str | None,
+    **inputs: Any,
+) -> None:
     """Aggregate SOURCE... (as for generate) into the flow store, per time slice and object.
 
     Run it again as often as you like: an object that is in the store is not read again, and a run that was stopped or
     killed goes on where it was. Other commands read the store with --store.
     """
-    from flowctl.ingesting import ingest
+    from flowctl.ingesting import ingest, ingest_with_spark
 
     chosen = Inputs(
         sources, inputs["inventory"], inputs["networks"], inputs["input_format"], inputs["threads"], inputs["strict"],
-        inputs["log_format"], memory=inputs["memory"],
+        inputs["log_format"], memory=inputs["memory"], since=inputs["since"], until=inputs["until"],
     )  # fmt: skip
+    if engine == "spark":
+        if changed != "skip":
+            raise click.UsageError("--engine spark adds rows up over objects: what was taken cannot be replaced")
+        sys.exit(ingest_with_spark(chosen, store, master, slice_seconds))
+    if master:
+        raise click.UsageError("--master goes with --engine spark")
     sys.exit(ingest(chosen, store, slice_seconds, changed))

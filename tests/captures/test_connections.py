@@ -15,6 +15,7 @@ from analyzers.kernels import tables as t
 from analyzers.kernels.capture_files import CaptureReader
 from analyzers.kernels.connections import C_CONNECTIONS, C_ERRORS, C_FIRST, C_LAST, C_PACKETS, PACKETS_AT_ONCE, Target
 from analyzers.kernels.ipv4_flows import FLOW_WORDS, Flows
+from analyzers.kernels.record import new_state
 from captures.kernel import Timed, array, read
 from captures.writing import Packet, ethernet, ipv4, pcap, pcapng
 
@@ -59,14 +60,17 @@ def slowly(packets: Sequence[Timed]) -> tuple[dict[object, list[object]], int]:
 
 def small_flows(rows: int) -> Flows:
     return Flows(
-        np.zeros((rows, FLOW_WORDS), np.uint64), np.zeros(2 * rows, np.uint64), np.array([0, 0, rows], np.int64)
+        np.zeros((rows, FLOW_WORDS), np.uint64), np.zeros(2 * rows, np.uint64), np.array([0, 0, rows, 0], np.int64)
     )
 
 
-def aggregated(data: bytes, flows: Flows, room: int = 1 << 12) -> tuple[np.ndarray, np.ndarray]:
+def aggregated(
+    data: bytes, flows: Flows, room: int = 1 << 12, state: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """-> connection rows, counters; the table is given room for few more rows at a time."""
     reader = CaptureReader(array(data), "capture")
-    target = Target.over(np.zeros(4 * room, np.uint64), np.zeros((2 * room, t.CONNECTION_WORDS), np.uint64), 0, flows)
+    index, table = np.zeros(4 * room, np.uint64), np.zeros((2 * room, t.CONNECTION_WORDS), np.uint64)
+    target = Target.over(index, table, new_state(int(t.ALL_TIME)) if state is None else state, flows)
     capacity = PACKETS_AT_ONCE
     steps = [lambda now: reader.aggregate(now, 3, 5, FACTS), lambda now: CaptureReader.finish(now, 3, 5)]
     for step in steps:
@@ -160,7 +164,8 @@ def test_owners_that_change_keep_rows_apart() -> None:
     options = IngestOptions(cuts=cuts)
     facts = cut_facts(options, network_names(options))
     reader = CaptureReader(array(pcap([Packet(segment(1, 2, 5, 6, 2), second) for second in (499, 500, 501)])), "x")
-    target = Target.over(np.zeros(1 << 12, np.uint64), np.zeros((1 << 11, 13), np.uint64), 0, Flows.empty())
+    index, table = np.zeros(1 << 12, np.uint64), np.zeros((1 << 11, 13), np.uint64)
+    target = Target.over(index, table, new_state(int(t.ALL_TIME)), Flows.empty())
     assert reader.aggregate(target, 0, 1, facts) and CaptureReader.finish(target, 0, 1)
     rows = target.rows[: target.counters[C_CONNECTIONS]]
     assert sorted(rows[:, 8].tolist()) == [1, 2]

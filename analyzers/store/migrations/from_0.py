@@ -1,4 +1,4 @@
-"""Layout 0 told neither how a row's direction was found nor whose rows had been merged."""
+"""Layout 0 told neither how a row's direction was found, nor whose rows had been merged, nor what records lack."""
 
 from __future__ import annotations
 
@@ -10,3 +10,5 @@ def migrate(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute("ALTER TABLE flows ADD COLUMN direction UTINYINT DEFAULT 5")
     connection.execute("UPDATE flows SET direction = 1 WHERE evidence & 3 <> 0")
     connection.execute("ALTER TABLE sources ADD COLUMN merged BIGINT DEFAULT 0")
+    connection.execute("ALTER TABLE sources ADD COLUMN unit VARCHAR DEFAULT 'offset'")
+    connection.execute("ALTER TABLE sources ADD COLUMN plain BOOLEAN DEFAULT false")
