@@ -89,9 +89,16 @@ class BoundedTables(WorkerTables):
         super().__init__(networks, interfaces, flow_log, span)
         self._full = full
 
-    def make_room(self, arena_bytes: int = 0) -> None:
+    def make_room(self, arena_bytes: int = 0, services: int = 0) -> None:
         """Grow, or make room by emptying."""
         self._check()
         if self._full is not None and footprint(self, growing=True) > self._limit:
             self._full()
-        super().make_room(arena_bytes)
+        super().make_room(arena_bytes, services)
+
+    def absorb(self, other: WorkerTables) -> None:
+        """Add another's rows; the caller has seen that all of them fit. Emptying in between would lose the numbers that
+        the other's names and addresses have got here."""
+        full, self._full = self._full, None
+        super().absorb(other)
+        self._full = full
