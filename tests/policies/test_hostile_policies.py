@@ -98,7 +98,7 @@ def damaged(draw: st.DrawFn) -> Json:
             parent = parent[key] if isinstance(parent, list) and key < len(parent) else (
                 parent.get(key) if isinstance(parent, dict) else None)  # fmt: skip
         if isinstance(parent, dict) or (isinstance(parent, list) and last < len(parent)):
-            parent[last] = draw(wrong)
+            parent[last] = copy.deepcopy(draw(wrong))
     return document
 
 
