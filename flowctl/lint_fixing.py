@@ -16,6 +16,7 @@ from policygen.lint.imagined import imagined
 from policygen.lint.model import Finding
 from policygen.lint.rewriting import CannotRewrite, Cut, apply, cut_for
 from policygen.model import PolicySet
+from policygen.verify.differences import same_reachability
 from policygen.verify.profiles import PROFILES, CniProfile
 from policygen.verify.reachability import Reachability
 
@@ -161,10 +162,10 @@ def _difference(loaded: LoadedPolicies, contents: Mapping[str, bytes], profile: 
 
 
 def _witness(before: PolicySet, after: PolicySet, inventory: Inventory, profile: CniProfile) -> str:
-    old = Reachability.compile(before, inventory, profile)
-    new = Reachability.compile(after, inventory, profile)
-    different = sorted({str(pair) for pair in set(old.pairs(True)) ^ set(new.pairs(True))})
-    return different[0] if different else ""
+    witness = same_reachability(
+        Reachability.compile(before, inventory, profile), Reachability.compile(after, inventory, profile)
+    )
+    return str(witness) if witness is not None else ""
 
 
 # -- files -----------------------------------------------------------------------------------------------------------

@@ -43,7 +43,7 @@ def run_checks(loaded: LoadedPolicies, cni: str, only: Collection[str] = ()) -> 
 
 
 class FindingPlaces:
-    """Looks up the lines of findings; every document is opened once."""
+    """Looks up the lines of findings and rules; every document is opened once."""
 
     def __init__(self, loaded: LoadedPolicies) -> None:
         self._sources = loaded.sources
@@ -51,13 +51,17 @@ class FindingPlaces:
 
     def of(self, finding: Finding) -> FilePlace:
         """The place of a finding."""
-        source = self._sources.get(finding.origin)
+        return self.at(finding.origin, finding.path)
+
+    def at(self, origin: str, inner: str) -> FilePlace:
+        """The place of an object path of the policy with this `origin`."""
+        source = self._sources.get(origin)
         if source is None:
-            return FilePlace(finding.origin)
+            return FilePlace(origin)
         document = self.document(source.text, source.document.line)
         if document is None:
             return FilePlace(source.text.name, source.document.number, source.document.line, 1)
-        path = ".".join(part for part in (source.inside, finding.path) if part)
+        path = ".".join(part for part in (source.inside, inner) if part)
         place = document.place(document.spot(path).node)
         return FilePlace(source.text.name, source.document.number, place.line, place.column)
 

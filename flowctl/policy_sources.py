@@ -22,7 +22,7 @@ from analyzers.inventory.load import InventoryError, ParsedFile, load_inventory
 from analyzers.inventory.safe_yaml import MAX_BYTES, Document, recover_documents
 from flowctl.git_revision import is_revision, revision_files
 from policygen.lint.source_places import steps
-from policygen.manifests import policies_of
+from policygen.manifests import is_policy, policies_of
 from policygen.model import PolicySet, Problem
 from policygen.security_group_objects import is_described, read_described
 from policygen.terraform import read_group_texts
@@ -131,7 +131,11 @@ def _assembled(
     network, others = policies_of([(where, value) for where, value in places if not is_described(value)])
     described = read_described([(where, value) for where, value in places if is_described(value)])
     terraform = read_group_texts((t.name, t.content) for t in texts if t.name.endswith(_TERRAFORM))
-    parsed = [ParsedFile(text.name, text.documents) for text in texts if text.documents]
+    parsed = [
+        ParsedFile(text.name, documents)
+        for text in texts
+        if (documents := tuple(one for one in text.documents if not is_policy(one.value)))
+    ]
     try:
         known = load_inventory(list(inventory), parsed=parsed)
     except InventoryError as error:

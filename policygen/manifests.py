@@ -59,6 +59,12 @@ def policies_of(documents: Iterable[tuple[str, object]]) -> tuple[PolicySet, Cou
     return reading.result(), others
 
 
+def is_policy(value: object) -> bool:
+    """Whether a document is one policy, or a typed list of them, of a kind that is read here."""
+    kind = value.get("kind") if isinstance(value, dict) else None
+    return isinstance(kind, str) and any(kind.removesuffix("List") == name for _, name in api_kinds())
+
+
 def _files(paths: Iterable[Path], reading: _Reading) -> Iterator[Path]:
     """Every file once, sorted, so that the order in which paths are given leaves no trace."""
     found: dict[str, Path] = {}

@@ -15,9 +15,14 @@ from flowctl.policy_options import (
     refuse_left_out,
     strict_option,
 )
+from flowctl.repeated_values import RepeatedValues
 
 
-@click.command("diff", short_help="Show what a change of policies opens and closes, with a packet for each change.")
+@click.command(
+    "diff",
+    cls=RepeatedValues,
+    short_help="Show what a change of policies opens and closes, with a packet for each change.",
+)
 @click.argument("old", metavar="OLD")
 @click.argument("new", metavar="NEW")
 @inventory_option

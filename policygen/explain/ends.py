@@ -11,6 +11,7 @@ from analyzers.flows import address_text
 from analyzers.inventory import Endpoint, Inventory, Service
 from analyzers.inventory.fields import parse_address
 from policygen.verify.matching import FlowEnd
+from policygen.verify.parties import party_names
 
 KINDS = 8
 """Kinds of pods of one workload that are asked about, at most."""
@@ -39,7 +40,8 @@ class NamedEnd:
 
 def find_end(given: str, inventory: Inventory) -> NamedEnd:
     """Who `given` is. Raises UnknownEnd."""
-    address = parse_address(given)
+    # a range as `reach` prints it is one of its addresses: policies treat all of them alike
+    address = parse_address(given.partition("-")[0] if given.endswith("[External]") else given)
     if address is not None:
         return _at_address(given, address, inventory)
     name = given.removesuffix("]").partition("[")
@@ -75,10 +77,12 @@ def _at_address(given: str, address: tuple[int, int], inventory: Inventory) -> N
 def _pods(inventory: Inventory, wanted: str, kind: str) -> Iterator[Endpoint]:
     """Living endpoints by their own name or their workload's; templates of workloads that have none."""
     living = [e for e in inventory.endpoints if e.until is None]
+    names = party_names(inventory) if kind else {}
     by_workload = [e for e in living if str(e.workload) == wanted and kind in ("", e.workload.kind)]
     by_own = [e for e in living if wanted in (f"{e.namespace}/{e.name}", e.name if not e.namespace else None)]
+    by_party = [e for e in living if names.get(id(e)) == f"{wanted}[{kind}]"] if kind else []
     drafts = [t for t in inventory.templates if str(t.workload) == wanted and kind in ("", t.workload.kind)]
-    yield from by_workload or by_own or drafts
+    yield from by_workload or by_party or by_own or drafts
 
 
 def _of_pods(given: str, pods: list[Endpoint]) -> NamedEnd:

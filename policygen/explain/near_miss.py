@@ -25,6 +25,7 @@ from policygen.verify.matching import (
     FlowEnd,
     Surroundings,
     in_cidr,
+    is_on_node,
     namespace_labels,
     peer_covers,
     pod_of,
@@ -84,7 +85,7 @@ def _weight(misses: Sequence[Miss]) -> tuple[int, int]:
 
 def _one_peer(peer: Peer | AdminPeer, namespace: str, asked: Asked, admin: bool) -> tuple[Miss, ...]:
     if isinstance(peer, DomainPeer):
-        return () if _is_below(asked.domain, peer.name) else (_other_name(peer, asked),)
+        return () if is_below(asked.domain, peer.name) else (_other_name(peer, asked),)
     if isinstance(peer, GroupPeer):
         return () if peer.name in asked.groups else (_other_group(peer, asked),)
     if peer_covers(peer, namespace, asked.peer, asked.around, admin=admin):
@@ -126,27 +127,29 @@ def labels_text(labels: Sequence[tuple[str, str]]) -> str:
 
 def _block(peer: CidrPeer, asked: Asked, admin: bool) -> Miss:
     addresses = asked.peer.addresses
-    shown = ", ".join(address_text(*address) for address in addresses)
     cidr = peer.cidr + (f" except {', '.join(peer.excepts)}" if peer.excepts else "")
+    unseen = "" if admin else _unseen_by_blocks(asked)
+    if unseen:
+        profile = asked.around.profile.name
+        text = f"{cidr} is an ipBlock, and with profile {profile} those do not match {unseen}"
+        return Miss(
+            "peer", text, "add a peer that selects it by labels" if unseen == "pods" else "no peer can choose it"
+        )
     if not addresses:
         return Miss("address", f"{cidr}: the address of the other end is not known", "name the end by its address")
-    outside = [address for address in addresses if not in_cidr(peer.cidr, address)]
-    excepted = [(a, part) for a in addresses for part in peer.excepts if in_cidr(part, a)]
-    if outside:
-        text = f"{address_text(*outside[0])} is not in {peer.cidr}"
-        return Miss("address", text, f"add {_host(outside[0])}")
-    if excepted:
-        return Miss(
-            "address", f"{address_text(*excepted[0][0])} is in the exception {excepted[0][1]}", "narrow the exception"
-        )
-    profile = asked.around.profile.name
-    pod = pod_of(asked.peer, asked.around.profile)
-    kind = "pods" if pod is not None and not admin else "nodes"
-    return Miss(
-        "peer",
-        f"{cidr} holds {shown}, but with profile {profile} an ipBlock does not match {kind}",
-        "add a peer that selects it by labels" if kind == "pods" else "choose another kind of peer",
-    )
+    for address in addresses:
+        if not in_cidr(peer.cidr, address):
+            return Miss("address", f"{address_text(*address)} is not in {peer.cidr}", f"add {_host(address)}")
+    address, part = next((a, part) for a in addresses for part in peer.excepts if in_cidr(part, a))
+    return Miss("address", f"{address_text(*address)} is in the exception {part}", "narrow the exception")
+
+
+def _unseen_by_blocks(asked: Asked) -> str:
+    """`pods` or `nodes` where the profile lets no ipBlock match such an end."""
+    profile, endpoint = asked.around.profile, asked.peer.endpoint
+    if pod_of(asked.peer, profile) is not None:
+        return "" if profile.blocks_match_pods else "pods"
+    return "nodes" if endpoint is not None and is_on_node(endpoint) and not profile.blocks_match_nodes else ""
 
 
 def _host(address: tuple[int, int]) -> str:
@@ -154,7 +157,7 @@ def _host(address: tuple[int, int]) -> str:
     return f"{text}/{128 if ':' in text else 32}"
 
 
-def _is_below(name: str, pattern: str) -> bool:
+def is_below(name: str, pattern: str) -> bool:
     """Whether a domain name is meant by a DomainPeer: equal, or below what `*.` stands before."""
     name, pattern = name.rstrip(".").lower(), pattern.rstrip(".").lower()
     return bool(name) and (name == pattern or (pattern.startswith("*.") and name.endswith(pattern[1:])))

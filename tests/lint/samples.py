@@ -71,12 +71,13 @@ def everybody(action: str, direction: str = "ingress", field: str = "from") -> s
     return f"{direction}: [{{action: {action}, {field}: [{{namespaces: {{}}}}]}}]"
 
 
-def groups(rules: int) -> str:
-    """A security group with `rules` CIDRs, as JSON."""
+def groups(rules: int, more: str = "") -> str:
+    """A security group with `rules` CIDRs and `more` peers, as JSON."""
     ranges = ", ".join(f'{{"CidrIp": "10.0.{n}.0/24"}}' for n in range(rules))
     return (
         '{"SecurityGroups": [{"GroupId": "sg-1", "VpcId": "vpc-1", "IpPermissions": '
-        f'[{{"IpProtocol": "tcp", "FromPort": 5432, "ToPort": 5432, "IpRanges": [{ranges}]}}]}}]}}'
+        f'[{{"IpProtocol": "tcp", "FromPort": 5432, "ToPort": 5432, "IpRanges": [{ranges}]'
+        f"{', ' if more else ''}{more}}}]}}]}}"
     )
 
 
@@ -178,7 +179,7 @@ SAMPLES: dict[str, Sample] = {
     "service-port": Sample(
         faulty=ingress(f"{{{FROM_DB}, ports: [{{port: 80}}]}}"),
         paths=("spec.ingress[0].ports[0]",),
-        proof="shop/web is reached on TCP http",
+        proof="shop/web is reached on TCP 8080",
         sound=ingress(f"{{{FROM_DB}, ports: [{{port: 8080}}]}}"),
         severity="error",
     ),
@@ -232,6 +233,13 @@ SAMPLES: dict[str, Sample] = {
         paths=("",),
         proof="counted: 61",
         sound=groups(60),
+        severity="warning",
+    ),
+    "stale-group": Sample(
+        faulty=groups(1, '"UserIdGroupPairs": [{"GroupId": "sg-9"}]'),
+        paths=("",),
+        proof="no group sg-9",
+        sound=groups(1, '"UserIdGroupPairs": [{"GroupId": "sg-1"}]'),
         severity="warning",
     ),
     "one-sided": Sample(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from policygen.group_rules import describe_peer, describe_ports
 from policygen.lint.case import PEERS_FIELD, Case, rules
 from policygen.lint.checks.redundant import removable
 from policygen.lint.containment import peers_within, ports_within, rule_within, selector_within
@@ -24,6 +25,30 @@ def find(case: Case) -> Iterator[Finding]:
         for policy in left:
             wider = [other for other in left if selector_within(policy.subject, other.subject)]
             yield from _rules(policy, wider)
+    for group in case.groups.policies:
+        yield from _group_rules(group)
+
+
+def _group_rules(group: Policy) -> Iterator[Finding]:
+    """Rules of a security group within others of it. They stand in no file that could be rewritten."""
+    for direction, index, rule, _ in rules(group):
+        for place, one in enumerate(rules_of(group, direction) or ()):
+            if place != index and rule_within(rule, one) and not (rule_within(one, rule) and place > index):
+                yield Finding(
+                    policy_name(group),
+                    group.origin,
+                    "",
+                    f"{direction} {rule_text(rule)} allows nothing that {rule_text(one)} does not allow",
+                    f"contained in {RuleRef(policy_name(group), direction, place)}: {rule_text(one)}",
+                    "revoke it",
+                )
+                break
+
+
+def rule_text(rule: Rule) -> str:
+    """A rule of a group: `TCP 443 of 10.0.0.0/8`."""
+    peers = ", ".join(map(describe_peer, rule.peers or ()))
+    return f"{', '.join(map(describe_ports, rule.ports or ()))} of {peers}"
 
 
 def _rules(policy: Policy, wider: Sequence[Policy]) -> Iterator[Finding]:

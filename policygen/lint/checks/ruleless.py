@@ -27,9 +27,15 @@ def find(case: Case) -> Iterator[Finding]:
                 continue
             others = [p for p in policies if selector_within(policy.subject, p.subject)]
             empty = [d for d in isolated if not any(rules_of(p, d) for p in others)]
-            bare = [d for d in empty if not rules_of(policy, d)]
+            bare = [d for d in empty if not rules_of(policy, d) and not (d == "ingress" and _unasked(case, policy))]
             if bare:
                 yield _finding(case, policy, bare, both=len(empty) == 2)
+
+
+def _unasked(case: Case, policy: Policy) -> bool:
+    """Whether the isolation for ingress comes from a default that nobody asked for: `egress_only` tells."""
+    spec = case.objects.get(policy.origin, {}).get("spec") or {}
+    return "egress" in spec and not spec.get("policyTypes") and spec.get("ingress") is None
 
 
 def _finding(case: Case, policy: Policy, bare: list[Direction], *, both: bool) -> Finding:

@@ -27,15 +27,16 @@ def find(case: Case) -> Iterator[Finding]:
                 )
                 if found is not None:
                     service, behind, pod = found
+                    target = _target(behind, pod) or behind.target
                     yield Finding(
                         policy_name(policy),
                         policy.origin,
                         f"{path}.ports[{index}]",
                         f"{port.port} is the port of Service {service.namespace}/{service.name}; its pods listen on "
-                        f"{behind.target}",
-                        f"witness: {pod.namespace}/{pod.workload.name} is reached on {port.protocol} {behind.target}, "
+                        f"{target}",
+                        f"witness: {pod.namespace}/{pod.workload.name} is reached on {port.protocol} {target}, "
                         "which this port does not cover, after the Service's address was translated",
-                        f"write {behind.target}",
+                        f"write {target}",
                     )
 
 

@@ -45,6 +45,12 @@ def find(case: Case) -> Iterator[Finding]:
                         yield Finding(
                             name, policy.origin, f"{path}.{field}", *_contradiction(selector), severity=Severity.ERROR
                         )
+    carried = {name for one in case.inventory.interfaces for name in one.security_groups}
+    carried |= {name for one in case.inventory.endpoints for name in one.security_groups}
+    for group in case.groups.policies if carried else ():
+        if group.name not in carried and not group.members:
+            proof = f"none of {len(case.inventory.interfaces)} interfaces lists {group.name}"
+            yield Finding(policy_name(group), group.origin, "", "no interface carries this security group", proof)
     for admin in case.policies.admin:
         if case.knows_pods and not case.subjects(admin):
             selected = admin.subject.pods or admin.subject.namespaces or Selector()

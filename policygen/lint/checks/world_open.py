@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from policygen.lint.case import PEERS_FIELD, Case, rules
 from policygen.lint.model import Finding, Severity
@@ -29,7 +30,9 @@ def find(case: Case) -> Iterator[Finding]:
                 if isinstance(peer, CidrPeer) and peer.cidr in _WHOLE and not _excepts_something_public(peer):
                     place = f"{path}.{PEERS_FIELD[direction]}[{index}].ipBlock"
                     witness = _WHOLE[peer.cidr]
-                    yield _finding(policy_name(policy), policy.origin, direction, place, rule, witness)
+                    found = _finding(policy_name(policy), policy.origin, direction, place, rule, witness)
+                    outside = f"every address but {', '.join(peer.excepts)}" if peer.excepts else "every address"
+                    yield replace(found, message=found.message.replace("every address", outside, 1))
     for group in case.groups.policies:
         for direction, _, rule, _ in rules(group):
             for peer in rule.peers or ():
