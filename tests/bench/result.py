@@ -1,4 +1,4 @@
-"""What one benchmark module hands back."""
+"""What a table of the benchmark document gives back."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Result(NamedTuple):
-    """Markdown lines of a section, and a line for each "must" that was not reached."""
+    """`lines`: markdown of the section; `broken`: a line for each requirement that this run did not reach."""
 
     lines: list[str]
     broken: list[str]
