@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
 import numpy as np
 
+from analyzers.blind_spots import blind_spots
 from analyzers.build_map import build_map
 from analyzers.flows import IngestReport, address_text
 from analyzers.identify import EXTERNAL, IdentifiedFlows, identify
 from analyzers.ingest.aggregate import IngestOptions, aggregate
+from analyzers.ingest.log_formats import log_formats
 from analyzers.ingest.sources import InputError
 from analyzers.inventory import Inventory
 from analyzers.inventory.load import InventoryError, load_inventory
@@ -63,11 +65,16 @@ def observe(inputs: Inputs, known: Inventory | None = None) -> Observation:
                     interface_networks=interface_networks(inventory),
                     cuts=cuts(inventory),
                     declared=declared,
+                    log_formats=log_formats(inputs.log_format, inventory.flow_logs),
                     progress=progress,
+                    memory_bytes=inputs.memory,
+                    stores=inputs.stores,
                 ),
             )
     except (InputError, InventoryError) as problem:
         raise click.UsageError(str(problem)) from problem
+    told = blind_spots(flows, inventory, report.plain_sources)
+    report = replace(report, notes=tuple(sorted({*report.notes, *told})))
     identified = identify(flows, inventory)
     service_map, edge_of_row = build_map(identified)
     return Observation(inventory, report, service_map, qualify(service_map.edges), identified, edge_of_row)

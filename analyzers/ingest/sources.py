@@ -37,6 +37,11 @@ class Source:
         return self.name == "-"
 
     @property
+    def local_path(self) -> str:
+        """Its path where it is a file of this machine, else ""."""
+        return "" if self.is_stdin else self.name
+
+    @property
     def size(self) -> int:
         """Bytes on disk; 0 for standard input."""
         return 0 if self.is_stdin else Path(self.name).stat().st_size

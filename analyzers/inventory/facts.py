@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from analyzers.inventory.fields import Address, Notes
-from analyzers.inventory.model import Endpoint, Identity, Interface, SecurityGroup, Service
+from analyzers.inventory.model import Endpoint, FlowLog, Identity, Interface, SecurityGroup, Service
 
 Layer = Literal["cluster", "cloud", "table"]
 
@@ -47,3 +47,4 @@ class Facts:
     templates: list[Endpoint] = field(default_factory=list)
     provider_ids: dict[tuple[str, str], str] = field(default_factory=dict)  # (network, node) -> cloud instance id
     secondary: dict[tuple[str, str], frozenset[Address]] = field(default_factory=dict)  # (network, instance) -> ...
+    flow_logs: list[FlowLog] = field(default_factory=list)

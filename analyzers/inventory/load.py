@@ -156,6 +156,7 @@ def _inventory(facts: list[Facts], notes: Iterable[InventoryNote], files: int) -
         security_groups=tuple(sorted({g for one in facts for g in one.security_groups})),
         host_network_workloads=_workloads(w for one in facts for w in one.host_network_workloads),
         templates=_endpoints(e for one in facts for e in one.templates),
+        flow_logs=tuple(sorted({log for one in facts for log in one.flow_logs})),
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from flowctl.options import Inputs, input_options
+from flowctl.options import input_options, inputs_of, store_option
 from flowctl.policy_options import cni_option, policies_argument, refuse_left_out
 from flowctl.repeated_values import RepeatedValues
 
@@ -24,10 +24,10 @@ def _input_options(function: Any) -> Any:
     "--flows",
     "sources",
     multiple=True,
-    required=True,
     metavar="SOURCE...",
     help="Flow logs or captures; every value up to the next option is one.",
 )
+@store_option
 @_input_options
 @cni_option
 @click.option(
@@ -48,9 +48,7 @@ def command(policies: tuple[str, ...], sources: tuple[str, ...], cni: str, outpu
     from flowctl.verifying import verify
     from policygen.verify.profiles import PROFILES
 
-    chosen = Inputs(
-        sources, inputs["inventory"], inputs["networks"], inputs["input_format"], inputs["threads"], inputs["strict"]
-    )
+    chosen = inputs_of(sources, inputs)
     loaded = load_policies(policies, chosen.inventory)
     refuse_left_out(loaded, chosen.strict)
     if not loaded.inventory.endpoints:
