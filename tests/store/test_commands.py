@@ -195,3 +195,14 @@ def test_strict_makes_skips_an_exit_code(tmp_path: Path) -> None:
     (tmp_path / "bad").write_text("2 1 eni-1 10.0.0.1 10.0.0.2 400000 443 6 1 100 1 2 ACCEPT OK\n" * 3)
     assert flowctl("ingest", tmp_path / "bad", "--store", tmp_path / "x.duckdb", "--strict").exit_code == 3
     assert flowctl("ingest", tmp_path / "bad", "--store", tmp_path / "x.duckdb", "--strict").exit_code == 0
+
+
+def test_the_database_is_loaded_only_when_it_is_needed(tmp_path: Path) -> None:
+    (path,) = write_logs(tmp_path / "in", 1, 20, 1)
+    script = "import sys; from flowctl.cli import main; main(['map', sys.argv[1]], standalone_mode=False); "
+    script += "print('duckdb' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(path)],
+        capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.stdout.splitlines()[-1] == "False"
