@@ -158,6 +158,12 @@ class Emptier:
         return known
 
 
+def holds_rows(tables: WorkerTables) -> bool:
+    """Whether there is anything to empty."""
+    state = tables.tables.state
+    return bool(state[S_SERVICES] or state[S_CONNECTIONS])
+
+
 def footprint(tables: WorkerTables, growing: bool = False) -> int:
     """Bytes that rows and indices take; `growing`: once every index that is nearly full has grown and is full."""
     now = tables.tables
