@@ -18,6 +18,7 @@ from analyzers.ingest.flow_logs import covered_twice, flow_log_of
 from analyzers.ingest.log_formats import LogFormats
 from analyzers.ingest.reading import CaptureItem, Item, MixedFormats, TextItem, Worker, plan
 from analyzers.ingest.sources import Source, expand
+from analyzers.ingest.windows import window_facts
 from analyzers.ingest.worker_tables import WorkerTables
 from analyzers.kernels import tables as t
 from analyzers.kernels.record import S_FIRST, S_LAST, S_RECORDS
@@ -39,6 +40,7 @@ class IngestOptions:
     cuts: Cuts = field(default_factory=dict)
     declared: frozenset[tuple[int, int, int, int]] = frozenset()  # (hi, lo, port, protocol) that an inventory declares
     log_formats: LogFormats = field(default_factory=LogFormats)  # of records that carry no header
+    intervals: Mapping[str, int] = field(default_factory=dict)  # flow log id, "" for others -> aggregation interval, s
     progress: Callable[[int, int], None] | None = None  # (bytes read, records), called from worker threads
 
 
@@ -73,6 +75,7 @@ def aggregate(names: Sequence[str], options: IngestOptions | None = None) -> tup
         formats=dict(sorted(formats.items())),
         first=int(state[S_FIRST]) if records else None,
         last=int(state[S_LAST]) if records else None,
+        windows=window_facts(tables, options.intervals),
         plain_sources=len({part.source for part in skips if part.plain}),
     )
     return flows, report

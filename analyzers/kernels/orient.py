@@ -79,7 +79,7 @@ def orient(
     services: Any,
     connections: Any,
 ) -> Any:
-    """Records parsed[:, :count] with kept[i] != 0 to service rows and connection rows; returns how many of each.
+    """Records parsed[:, :count] with kept[i] == 1 to service rows and connection rows; returns how many of each.
 
     The network of a record is its own VPC id, else the one fixed for the source, else its interface's, else number 0.
     What differs from record to record without a pattern is chosen, not branched on: half of the records are replies.
@@ -93,7 +93,7 @@ def orient(
     earliest = np.uint64(state[S_FIRST])
     latest = state[S_LAST]
     for i in range(count):
-        if kept[i] == 0:
+        if kept[i] != 1:
             continue
         first = parsed[P_FIRST, i]
         last = parsed[P_LAST, i]

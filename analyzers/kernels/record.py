@@ -25,5 +25,7 @@ NO_FLAGS = np.uint64(0x8000)
     S_LAST,
     S_FIXED_NETWORK,
     S_FIXED_OBSERVER,
+    S_WINDOWS,
+    S_SLOT_SECONDS,
     S_COUNT,
-) = range(11)
+) = range(13)
