@@ -22,10 +22,11 @@ from analyzers.inventory.load import InventoryError, load_inventory
 from analyzers.inventory.resolve import cuts, declared_ports, interface_networks
 from analyzers.kernels.jit import compiled_before
 from analyzers.servicemap import ServiceMap
+from flowctl.coverage import aggregation_intervals
 from flowctl.options import Inputs, network_patterns
 from flowctl.progress import reading_progress
 from policygen.qualification import Qualification, qualify
-from policygen.verify.evaluate import FlowEnd
+from policygen.verify.matching import FlowEnd
 from policygen.verify.replay import ReplayFlow
 
 
@@ -45,12 +46,14 @@ class Observation:
         return replay_flows(self)
 
 
-def observe(inputs: Inputs) -> Observation:
-    """Read inventory and sources. Raises click.UsageError for names that lead nowhere."""
+def observe(inputs: Inputs, known: Inventory | None = None) -> Observation:
+    """Read sources and inventory, unless it is `known` already. Raises click.UsageError for names that lead nowhere."""
     if not compiled_before():
         click.echo("flowctl: compiling kernels for this machine, once (about half a minute) ...", err=True)
     try:
-        inventory = load_inventory(list(inputs.inventory)) if inputs.inventory else Inventory()
+        inventory = known if known is not None else Inventory()
+        if known is None and inputs.inventory:
+            inventory = load_inventory(list(inputs.inventory))
         hi, lo, port, protocol = declared_ports(inventory)
         declared = frozenset(zip(hi.tolist(), lo.tolist(), port.tolist(), protocol.tolist(), strict=True))
         with reading_progress() as progress:
@@ -64,7 +67,10 @@ def observe(inputs: Inputs) -> Observation:
                     cuts=cuts(inventory),
                     declared=declared,
                     log_formats=log_formats(inputs.log_format, inventory.flow_logs),
+                    intervals=aggregation_intervals(inventory.flow_logs),
                     progress=progress,
+                    memory_bytes=inputs.memory,
+                    stores=inputs.stores,
                 ),
             )
     except (InputError, InventoryError) as problem:

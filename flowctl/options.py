@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import click
 
@@ -22,11 +23,70 @@ class Inputs:
     threads: int = 0
     strict: bool = False
     log_format: tuple[str, ...] = ()  # field names of records that carry no header
+    stores: tuple[str, ...] = ()
+    memory: int = 0
+
+
+def inputs_of(sources: tuple[str, ...], options: dict[str, Any]) -> Inputs:
+    """What `source_arguments` and `input_options` gathered. Raises click.UsageError when there is nothing to read."""
+    if not sources and not options["stores"]:
+        raise click.UsageError("name a SOURCE (flow logs, captures), or a flow store with --store")
+    return Inputs(
+        sources,
+        options["inventory"],
+        options["networks"],
+        options["input_format"],
+        options["threads"],
+        options["strict"],
+        options["log_format"],
+        options["stores"],
+        options["memory"],
+    )
+
+
+class ByteSize(click.ParamType[int]):
+    """`1GiB`, `500MB`, `2G` (binary), or a number of bytes."""
+
+    name = "size"
+    _UNITS: ClassVar = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Bytes; fails with a usage error."""
+        if isinstance(value, int):
+            return value
+        found = re.fullmatch(r"(\d+(?:\.\d+)?) *([KMGT]?)(i?)B?", value.strip(), re.IGNORECASE)
+        if not found:
+            self.fail(f"{value!r} is no size such as 1GiB or 500MB", param, ctx)
+        unit, decimal = found[2].upper(), found[3] == "" and value.strip().upper().endswith("B") and found[2]
+        factor = 1000 ** " KMGT".index(unit) if decimal else self._UNITS[unit]
+        return int(float(found[1]) * factor)
+
+
+def memory_option(function: F) -> F:
+    """--memory."""
+    return click.option(
+        "--memory",
+        type=ByteSize(),
+        default=0,
+        metavar="SIZE",
+        help="What the process may take, as 1GiB; more goes through temporary files. Default: half of what is free.",
+    )(function)
 
 
 def source_arguments(function: F) -> F:
-    """SOURCE... as arguments."""
-    return click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)(function)
+    """SOURCE... as arguments, and --store for flow stores among them."""
+    return click.argument("sources", metavar="[SOURCE...]", nargs=-1)(store_option(function))
+
+
+def store_option(function: F) -> F:
+    """--store."""
+    return click.option(
+        "--store",
+        "stores",
+        multiple=True,
+        metavar="STORE",
+        help="A flow store that `flowctl ingest` made, as a source. May be given several times.",
+    )(function)
 
 
 def _log_format(_context: click.Context, _parameter: click.Parameter, value: str | None) -> tuple[str, ...]:
@@ -41,12 +101,13 @@ def _log_format(_context: click.Context, _parameter: click.Parameter, value: str
 
 
 def input_options(function: F, format_flags: tuple[str, ...] = ("--format", "--input-format")) -> F:
-    """--inventory, --network, --format, --threads, --strict. `format_flags`: where --format is taken already."""
+    """--inventory, --network, --format, --threads, --memory, --strict. `format_flags`: where --format is taken."""
     for option in (
         click.option("--strict", is_flag=True, help="Exit with 3 when anything in the input was skipped."),
         click.option(
             "--threads", type=click.IntRange(0, 256), default=0, metavar="N", help="Reading threads. 0: all cores."
         ),
+        memory_option,
         click.option(
             *format_flags,
             "input_format",

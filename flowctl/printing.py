@@ -15,6 +15,7 @@ from rich.table import Table
 
 from analyzers.flows import protocol_name
 from analyzers.servicemap import Edge, End, External
+from flowctl.coverage import coverage_rows
 from flowctl.observe import Observation
 from flowctl.targets import TargetResult
 from flowctl.verifying import Judged
@@ -99,6 +100,11 @@ def print_reading(out: Console, observation: Observation) -> None:
     if rows:
         out.print()
         out.print(table("Skipped, and not seen", ("reason", "records", "first place"), rows, (1,)))
+    missing = coverage_rows(ingest.windows, inventory.flow_logs)
+    if missing:
+        out.print()
+        title = "Coverage: what the logs do not tell (by the hour in report.json)"
+        out.print(table(title, ("of", "when", "minutes with lost records", "without any record"), missing, (2, 3)))
     remarks = [*ingest.notes, *(f"{n.where}: {n.reason} {n.detail}".strip() for n in inventory.notes)]
     for remark in remarks[:ROWS]:
         out.print(f"note: {clean(remark)}", soft_wrap=True)
@@ -249,8 +255,31 @@ def print_verified(observation: Observation, judged: Sequence[Judged]) -> None:
     print_reading(out, observation)
     print_map_summary(out, observation)
     for one in judged:
-        for problem in one.problems:
+        for problem in one.problems[:ROWS]:
             out.print(f"[bold red]left out:[/] {clean(problem)}", soft_wrap=True)
-        unused = [str(hit.rule) for hit in one.proof.hits if not hit.flows]
-        _print_list(out, f"Rules that no flow needed ({one.kind})", unused)
+        for remark in one.remarks[:ROWS]:
+            out.print(f"note: {clean(remark)}", soft_wrap=True)
+        _print_list(out, f"Rules that no flow needed ({one.kind})", one.unused_rules)
+        _print_list(
+            out, "Allowed and least used", [str(loose) for loose in one.tightness.loosest] if one.tightness else []
+        )
         print_proof(out, f"{one.policies} {one.kind} objects", one.proof)
+        out.print()
+        out.print(table("Policies against what was seen", ("what", "how many", "first"), _verdict_rows(one), (1,)))
+
+
+def _verdict_rows(one: Judged) -> list[tuple[str, str, str]]:
+    proof, tight = one.proof, one.tightness
+    first = proof.denied[0].flow if proof.denied else None
+    witness = f"{first.source_label} -> {first.destination_label}" if first else ""
+    port = f" {port_text(protocol_name(first.protocol), first.port)}" if first else ""
+    rows = [
+        ("flows denied", f"{len(proof.denied):,} of {proof.flows:,}", witness + port),
+        ("rules no flow used", f"{len(one.unused_rules):,} of {len(proof.hits):,}", next(iter(one.unused_rules), "")),
+    ]
+    if tight is not None:
+        share = f" ({tight.share:.1%})" if tight.share is not None else ""
+        loosest = str(tight.loosest[0]) if tight.loosest else ""
+        rows.append(("allowed cells ever used", f"{tight.used:,} of {tight.allowed:,}{share}", loosest))
+        rows.append(("allowed pairs ever used", f"{tight.used_pairs:,} of {tight.pairs:,}", ""))
+    return rows

@@ -51,3 +51,44 @@ def reading_progress() -> Iterator[Callable[[int, int], None] | None]:
     finally:
         if running:
             progress.stop()
+
+
+@contextmanager
+def taking_progress() -> Iterator[Callable[[int, int, int], None] | None]:
+    """A callback (bytes done, bytes of all objects, records) for worker threads, or None without a terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    progress = Progress(
+        TextColumn("taking"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %, {task.fields[records]:,} records, {task.fields[rate]:,.0f} records/s"),
+        TextColumn("left:"),
+        TimeRemainingColumn(elapsed_when_finished=True),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    started = time.monotonic()
+    lock = threading.Lock()
+    task = progress.add_task("", total=None, records=0, rate=0.0)
+    running = False
+
+    def report(done: int, total: int, records: int) -> None:
+        nonlocal running
+        elapsed = time.monotonic() - started
+        with lock:
+            if elapsed < DELAY:
+                return
+            if not running:
+                progress.start()
+                running = True
+            progress.update(task, completed=done, total=total, records=records, rate=records / elapsed)
+
+    try:
+        yield report
+    finally:
+        if running:
+            progress.stop()

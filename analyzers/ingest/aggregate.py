@@ -13,15 +13,14 @@ from numpy.typing import NDArray
 
 from analyzers.flows import FlowTable, IngestReport, Skip
 from analyzers.ingest.coverage import SkipCounts, merge_skips
-from analyzers.ingest.direction import settle
 from analyzers.ingest.flow_logs import covered_twice, flow_log_of
 from analyzers.ingest.log_formats import LogFormats
+from analyzers.ingest.overflow import Overflow
 from analyzers.ingest.reading import CaptureItem, Item, MixedFormats, TextItem, Worker, plan
 from analyzers.ingest.sources import Source, expand
-from analyzers.ingest.windows import window_facts
+from analyzers.ingest.windows import Windows
 from analyzers.ingest.worker_tables import WorkerTables
 from analyzers.kernels import tables as t
-from analyzers.kernels.record import S_FIRST, S_LAST, S_RECORDS
 from analyzers.kernels.text import Facts
 from analyzers.ports import settling_ports
 
@@ -39,9 +38,12 @@ class IngestOptions:
     interface_networks: Mapping[str, str] = field(default_factory=dict)  # interface id -> network
     cuts: Cuts = field(default_factory=dict)
     declared: frozenset[tuple[int, int, int, int]] = frozenset()  # (hi, lo, port, protocol) that an inventory declares
+    slice_seconds: int = 0  # no row spans two slices of so many seconds (by its `first`); 0: one slice
     log_formats: LogFormats = field(default_factory=LogFormats)  # of records that carry no header
     intervals: Mapping[str, int] = field(default_factory=dict)  # flow log id, "" for others -> aggregation interval, s
     progress: Callable[[int, int], None] | None = None  # (bytes read, records), called from worker threads
+    memory_bytes: int = 0  # what the whole process may take; 0: half of what is available
+    stores: tuple[str, ...] = ()  # flow stores that are read as sources besides
 
 
 def available_cores() -> int:
@@ -50,33 +52,43 @@ def available_cores() -> int:
 
 
 def aggregate(names: Sequence[str], options: IngestOptions | None = None) -> tuple[FlowTable, IngestReport]:
-    """Read everything and settle who serves. Raises InputError for names that lead nowhere; all else is reported."""
+    """Read everything and settle who serves, within the memory given: what outgrows it goes through a temporary
+    database. Raises InputError for names that lead nowhere and stores that cannot be read; all else is reported.
+    """
     options = options or IngestOptions()
     sources, notes = expand(names)
-    whole: frozenset[str] = frozenset()
-    while True:
-        try:
-            tables, skips, formats, read = _read_all(sources, options, whole)
-            break
-        except MixedFormats as mixed:
-            whole |= {mixed.source}  # its parts have different formats: read it again from one end to the other
-    flows = settle(tables, options.declared)
+    with Overflow(options) as overflow:
+        whole: frozenset[str] = frozenset()
+        while True:
+            try:
+                windows = Windows()
+                tables, skips, formats, read = _read_all(sources, options, whole, overflow, windows)
+                break
+            except MixedFormats as mixed:
+                whole |= {mixed.source}  # its parts have different formats: read it again from one end to the other
+                overflow.forget()
+        flows, stored = overflow.settle(tables)
+        records, first, last = overflow.totals
     notes += covered_twice(flows)
-    state = tables.tables.state
-    records = int(state[S_RECORDS])
+    plain_sources = len({part.source for part in skips if part.plain})
+    for one in stored:
+        skips.extend(one.skips)
+        read += one.bytes_read
+        if one.format:
+            formats[one.format] = formats.get(one.format, 0) + 1
     counted, coverage, remarks = merge_skips(skips)
     report = IngestReport(
-        sources=len(sources),
+        sources=len(sources) + len(stored),
         bytes_read=read,
         records=records,
         skips=counted,
         coverage=coverage,
         notes=tuple(sorted({*notes, *remarks})),
         formats=dict(sorted(formats.items())),
-        first=int(state[S_FIRST]) if records else None,
-        last=int(state[S_LAST]) if records else None,
-        windows=window_facts(tables, options.intervals),
-        plain_sources=len({part.source for part in skips if part.plain}),
+        first=first if records else None,
+        last=last if records else None,
+        plain_sources=plain_sources,
+        windows=windows.facts(options.intervals),
     )
     return flows, report
 
@@ -108,8 +120,9 @@ def cut_facts(options: IngestOptions, networks: tuple[str, ...]) -> Facts:
 
 
 def _read_all(
-    sources: Sequence[Source], options: IngestOptions, whole: frozenset[str]
-) -> tuple[WorkerTables, list[SkipCounts], dict[str, int], int]:
+    sources: Sequence[Source], options: IngestOptions, whole: frozenset[str], overflow: Overflow, windows: Windows
+) -> tuple[list[WorkerTables], list[SkipCounts], dict[str, int], int]:
+    """(tables of every thread, skips, formats, bytes read)."""
     networks = network_names(options)
     number = {name: i + 1 for i, name in enumerate(networks)} | {"": 0}
     interfaces = {i: number[n] for i, n in options.interface_networks.items()}
@@ -120,22 +133,29 @@ def _read_all(
     for item in items:
         by_log.setdefault(flow_log_of(item.source.name), []).append(item)
     workers: list[Worker] = []
-    total: WorkerTables | None = None
+    gathered: list[WorkerTables] = []
     for flow_log, part in sorted(by_log.items()):
-        now = _read_items(part, options, lambda log=flow_log: WorkerTables(networks, interfaces, log), facts)  # type: ignore[misc]
+        threads = max(1, min(options.threads or available_cores(), len(part)))
+
+        def tables(log: str = flow_log, threads: int = threads) -> WorkerTables:
+            return overflow.tables(networks, interfaces, threads, log)
+
+        now = _read_items(part, options, tables, facts, threads)
         workers += now
-        if total is None:
-            total = now[0].tables if len(by_log) == 1 else WorkerTables(networks, {})
         for worker in now:
-            if worker.tables is not total:
-                total.absorb(worker.tables)
+            windows.take(worker.tables)
+        if len(by_log) == 1:
+            gathered = [worker.tables for worker in now]
+        else:
+            gathered = gathered or [WorkerTables(networks, {}, span=overflow.span)]
+            overflow.gather(gathered[0], [worker.tables for worker in now])
     for worker in workers:
         skips.extend(worker.skips)
-    return total or WorkerTables(networks, interfaces), skips, formats, sum(w.bytes_read for w in workers)
+    return gathered or [overflow.tables(networks, {}, 1)], skips, formats, sum(w.bytes_read for w in workers)
 
 
 def _read_items(
-    items: Sequence[Item], options: IngestOptions, tables: Callable[[], WorkerTables], facts: Facts
+    items: Sequence[Item], options: IngestOptions, tables: Callable[[], WorkerTables], facts: Facts, threads: int
 ) -> list[Worker]:
     """Work through the items of one flow log; the workers with what they have."""
     queue = iter(items)
@@ -156,7 +176,6 @@ def _read_items(
             raise
         return worker
 
-    threads = max(1, min(options.threads or available_cores(), len(items)))
     if threads == 1:
         return [work()]
     with ThreadPoolExecutor(threads) as pool:

@@ -30,7 +30,8 @@ class SkipCounts:
     def add(self, reason: str, count: int, places: list[tuple[int, str]]) -> None:
         """`places`: (offset, what stands there)."""
         self.counts[reason] += count
-        self.samples[reason] = sorted(self.samples[reason] + places)[:SAMPLES]
+        if places:
+            self.samples[reason] = sorted(self.samples[reason] + places)[:SAMPLES]
 
 
 def printable(raw: bytes, limit: int = 80) -> str:

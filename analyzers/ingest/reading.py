@@ -26,11 +26,9 @@ from analyzers.ingest.sources import (
 )
 from analyzers.ingest.worker_tables import WorkerTables
 from analyzers.kernels.capture_files import SMALLEST_WINDOW, CaptureReader, NotACapture
-from analyzers.kernels.frames import PacketBatch
-from analyzers.kernels.packets import packets_to_connections
+from analyzers.kernels.connections import C_CONNECTIONS, C_ERRORS, C_FIRST, C_LAST, C_PACKETS, Target
+from analyzers.kernels.ipv4_flows import Flows
 from analyzers.kernels.record import S_CONNECTIONS, S_FIRST, S_LAST, S_RECORDS
-from analyzers.kernels.separators import BLOCK_ROWS
-from analyzers.kernels.tables import CONNECTION_WORDS, upsert_connections
 from analyzers.kernels.text import PADDING, SAMPLES, Facts, Reason, Stop, new_scratch, parse_lines
 
 BUFFER_BYTES = 1 << 20
@@ -39,7 +37,6 @@ RANGE_BYTES = 32 << 20
 
 SNIFF_BYTES = 64 * 1024
 CAPTURE_WINDOW = 4 << 20
-PACKETS_AT_ONCE = 4096
 CAPTURE_MAGICS = (
     b"\xa1\xb2\xc3\xd4",
     b"\xd4\xc3\xb2\xa1",
@@ -261,6 +258,7 @@ class Worker:
         self._networks = networks
         self._progress = progress
         self._scratch = new_scratch()
+        self._flows: Flows | None = None
         self._row_groups: RowGroupReader | None = None
         self._buffer = np.zeros(PADDING + BUFFER_BYTES + PADDING, np.uint8)
         self._fill = 0  # bytes of it that wait to be parsed
@@ -327,6 +325,8 @@ class Worker:
             for count in self._fills(item, stream, skips):
                 self.bytes_read += count
                 self._fill += count
+                if self._progress is not None:
+                    self._progress(self.bytes_read, int(self.tables.tables.state[S_RECORDS]))
                 if self._fill < BUFFER_BYTES // 2:
                     continue  # small pieces are gathered, the kernel likes larger ones
                 layout, used = self._parse(item, layout, self._fill, offset, skips)
@@ -337,8 +337,6 @@ class Worker:
                     skips.add(REASONS[Reason.LONG_LINE], 1, [(offset, printable(bytes(view[:80])))])
                     offset += self._fill
                     self._fill = 0
-                if self._progress is not None:
-                    self._progress(self.bytes_read, int(self.tables.tables.state[S_RECORDS]))
         except StreamDamage as damage:
             skips.add(damage.reason, 1, [(damage.offset, "")])
         self._buffer[PADDING + self._fill] = ord("\n")  # the last line may lack its own
@@ -385,14 +383,14 @@ class Worker:
         counts = self._scratch.reason_counts
         if not counts.any():
             return
-        for reason, text in REASONS.items():
+        for reason in np.flatnonzero(counts).tolist():
+            text = REASONS[Reason(reason)]
             count = int(counts[reason])
-            if count:
-                if len(skips.samples[text]) == SAMPLES:  # the first places stay, whatever follows
-                    skips.add(text, count, [])
-                    continue
-                places = self._scratch.reason_samples[reason, : min(count, SAMPLES)].tolist()
-                skips.add(text, count, [(offset + p - PADDING, self._line(p)) for p in places])
+            places: list[tuple[int, str]] = []
+            if len(skips.samples[text]) < SAMPLES:  # the first places stay, whatever follows
+                lines = self._scratch.reason_samples[reason, : min(count, SAMPLES)].tolist()
+                places = [(offset + at - PADDING, self._line(at)) for at in lines]
+            skips.add(text, count, places)
         counts[:] = 0
 
     def _line(self, at: int) -> str:
@@ -420,8 +418,6 @@ class Worker:
     def _read_capture(
         self, item: CaptureItem, stream: BinaryIO, skips: SkipCounts, network: int, observer: int
     ) -> None:
-        batch = PacketBatch.allocate(PACKETS_AT_ONCE)
-        rows = np.zeros((BLOCK_ROWS, CONNECTION_WORDS), np.uint64)
         errors = 0
         readers: list[CaptureReader] = []  # none until the first window told that it is a capture
         try:
@@ -431,8 +427,7 @@ class Worker:
                 else:
                     readers[0].feed(window, final=final)
                 reader = readers[0]
-                while count := reader.next_batch(batch):
-                    errors += self._add_packets(batch, count, rows, network, observer)
+                errors += self._with_room(lambda target: readers[0].aggregate(target, network, observer, self._facts))
                 if self._progress is not None:
                     self._progress(self.bytes_read, int(self.tables.tables.state[S_RECORDS]))
                 if reader.finished:
@@ -441,6 +436,7 @@ class Worker:
             skips.add(damage.reason, 1, [(damage.offset, "")])
         except NotACapture as problem:
             skips.add(str(problem), 1, [(0, "")])
+        self._with_room(lambda target: CaptureReader.finish(target, network, observer))
         for reader in readers:
             for reason, (count, samples) in reader.counts().items():
                 skips.add(reason, count, [(at, "") for at in samples])
@@ -477,24 +473,22 @@ class Worker:
             window = np.concatenate(parts)
             yield window, final
 
-    def _add_packets(
-        self, batch: PacketBatch, count: int, rows: NDArray[np.uint64], network: int, observer: int
-    ) -> int:
-        errors = 0
+    def _with_room(self, step: Callable[[Target], bool]) -> int:
+        """Let `step` add packets to the tables, with more room as often as it asks -> ICMP errors, left out."""
+        if self._flows is None:
+            self._flows = Flows.empty()
         state = self.tables.tables.state
-        times = batch.time[:count]
-        state[S_FIRST] = min(state[S_FIRST], int(times.min()))
-        state[S_LAST] = max(state[S_LAST], int(times.max()))
-        for start in range(0, count, BLOCK_ROWS):
+        errors = 0
+        done = False
+        while not done:
             self.tables.make_room()
             now = self.tables.tables
-            written, left_out = packets_to_connections(
-                batch.src_hi, batch.src_lo, batch.dst_hi, batch.dst_lo, batch.meta, batch.size, batch.time,
-                start, min(start + BLOCK_ROWS, count), np.uint64(network), np.uint64(observer), self._facts, rows,
-            )  # fmt: skip
-            errors += left_out
-            state[S_RECORDS] += written
-            state[S_CONNECTIONS] = upsert_connections(
-                rows, written, now.connection_index, now.connections, int(state[S_CONNECTIONS])
-            )
+            target = Target.over(now.connection_index, now.connections, int(state[S_CONNECTIONS]), self._flows)
+            done = step(target)
+            counted = target.counters
+            state[S_CONNECTIONS] = counted[C_CONNECTIONS]
+            state[S_RECORDS] += counted[C_PACKETS]
+            state[S_FIRST] = min(state[S_FIRST], counted[C_FIRST])
+            state[S_LAST] = max(state[S_LAST], counted[C_LAST])
+            errors += int(counted[C_ERRORS])
         return errors

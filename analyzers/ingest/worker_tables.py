@@ -25,14 +25,15 @@ from analyzers.kernels.record import (
     S_RECORDS,
     S_SERVICES,
     S_SLOT_SECONDS,
+    S_SPAN,
     S_WINDOWS,
 )
 from analyzers.kernels.separators import BLOCK_BYTES, BLOCK_ROWS
 from analyzers.kernels.text import MAX_NETWORKS, MAX_OBSERVERS, Tables
 
 HOUR = 3600
-MAX_WINDOWS = 1 << 20
-"""Slots of time, over all interfaces, that are kept apart: 48 MB. Where there are more, slots become longer."""
+MAX_WINDOWS = 1 << 19
+"""Slots of time, over all interfaces, that are kept apart: 24 MB a thread. Where there are more, they become longer."""
 
 RESERVED_ROWS = 1 << 27
 """Address space that a row store asks for at first (8 GiB for service rows); pages never touched cost nothing."""
@@ -67,14 +68,22 @@ def _doubled(array: NDArray[Any], used: int) -> NDArray[Any]:
 class WorkerTables:
     """Owns the arrays that a worker's kernel calls write to. Not shared between threads."""
 
-    def __init__(self, networks: tuple[str, ...], interfaces: dict[str, int], flow_log: str = "") -> None:
+    def __init__(
+        self,
+        networks: tuple[str, ...],
+        interfaces: dict[str, int],
+        flow_log: str = "",
+        span: int = int(t.ALL_TIME),
+    ) -> None:
         """`networks`: names that get the numbers 1, 2, ... ("" is 0); `interfaces`: interface id -> network number;
-        `flow_log`: the one that all records are from, see analyzers.ingest.flow_logs."""
+        `flow_log`: the one that all records are from, see analyzers.ingest.flow_logs; `span`: seconds of the time
+        slices that rows are kept apart by."""
         self.flow_log = flow_log
         state = np.zeros(S_COUNT, np.int64)
         state[S_FIRST] = np.iinfo(np.int64).max
         state[S_LAST] = -1
         state[S_FIXED_NETWORK] = -1
+        state[S_SPAN] = span
         self.tables = Tables(
             state=state,
             service_index=np.zeros(1 << 14, np.uint64),
@@ -153,7 +162,12 @@ class WorkerTables:
                 "give the input in parts"
             )
         changed: dict[str, Any] = {}
-        self._grow_rows(changed, "service", "services", int(state[S_SERVICES]), BLOCK_ROWS, t.rehash_services)
+        span = np.uint64(state[S_SPAN])
+
+        def rehash_services(rows: NDArray[np.uint64], count: int, index: NDArray[np.uint64]) -> None:
+            t.rehash_services(rows, count, index, span)
+
+        self._grow_rows(changed, "service", "services", int(state[S_SERVICES]), BLOCK_ROWS, rehash_services)
         self._grow_rows(
             changed, "connection", "connections", int(state[S_CONNECTIONS]), BLOCK_ROWS, t.rehash_connections
         )
@@ -166,7 +180,7 @@ class WorkerTables:
         while changed.get("recent_window", now.recent_window).size < state[S_OBSERVERS] + BLOCK_ROWS:
             changed["recent_window"] = _doubled(changed.get("recent_window", now.recent_window), now.recent_window.size)
         while state[S_WINDOWS] + 2 * BLOCK_ROWS > MAX_WINDOWS:
-            self._coarsen_windows()
+            self.coarsen_windows()
         self._grow_windows(changed, 2 * BLOCK_ROWS)
         if changed:
             self.tables = now._replace(**changed)
@@ -181,7 +195,7 @@ class WorkerTables:
             changed[rows_name] = rows
         size = index.size
         while 2 * (count + margin) > size:
-            size *= 4
+            size *= 2
         if size != index.size:
             fresh = np.zeros(size, np.uint64)
             rehash(rows, count, fresh)
@@ -199,7 +213,7 @@ class WorkerTables:
             changed["window_index"] = np.zeros(size, np.uint64)
             w.rehash_windows(rows, count, changed["window_index"])
 
-    def _coarsen_windows(self) -> None:
+    def coarsen_windows(self) -> None:
         """Twice as long slots: in the end the shortest ones of which there are few enough, whoever read what."""
         now = self.tables
         now.window_index[:] = 0
@@ -226,7 +240,7 @@ class WorkerTables:
     # -- merging -----------------------------------------------------------------------------------------------
 
     def absorb(self, other: WorkerTables) -> None:
-        """Add everything `other` holds to this one; `other` is not to be used afterwards."""
+        """Add everything `other` holds to this one but its windows; `other` is not to be used afterwards."""
         observers = self._absorb_names(other, "observer", S_OBSERVERS)
         networks = self._absorb_names(other, "network", S_NETWORKS)
         addresses = self._absorb_addresses(other)
@@ -239,7 +253,6 @@ class WorkerTables:
             (rows[:, 5] & t.MASK48).astype(np.intp)
         ]
         self._upsert(rows, S_CONNECTIONS, t.CONNECTION_WORDS)
-        self._absorb_windows(other, observers)
         state[S_RECORDS] += theirs[S_RECORDS]
         state[S_FIRST] = min(state[S_FIRST], theirs[S_FIRST])
         state[S_LAST] = max(state[S_LAST], theirs[S_LAST])
@@ -269,22 +282,6 @@ class WorkerTables:
         numbers: NDArray[np.uint64] = begins - np.uint64(1)
         return numbers
 
-    def _absorb_windows(self, other: WorkerTables, observers: NDArray[np.uint64]) -> None:
-        state, theirs = self.tables.state, other.tables.state
-        while theirs[S_SLOT_SECONDS] < state[S_SLOT_SECONDS]:
-            other._coarsen_windows()
-        while state[S_SLOT_SECONDS] < theirs[S_SLOT_SECONDS]:
-            self._coarsen_windows()
-        rows = other.tables.windows[: theirs[S_WINDOWS]]
-        slots = rows[:, 0] & t.MASK40
-        rows[:, 0] = (observers[(rows[:, 0] >> t.U40).astype(np.intp)] << t.U40) | slots
-        changed: dict[str, Any] = {}
-        self._grow_windows(changed, len(rows))
-        self.tables = now = self.tables._replace(**changed)
-        w.add_windows(rows, len(rows), now.state, now.window_index, now.windows)
-        while state[S_WINDOWS] + 2 * BLOCK_ROWS > MAX_WINDOWS:
-            self._coarsen_windows()
-
     def _absorb_addresses(self, other: WorkerTables) -> NDArray[np.uint64]:
         """Numbers here of the other's interned addresses, by their numbers there."""
         state = self.tables.state
@@ -302,6 +299,7 @@ class WorkerTables:
     def _upsert(self, rows: NDArray[np.uint64], counter: int, words: int) -> None:
         hashes = np.zeros(BLOCK_ROWS, np.uint64)
         candidates = np.zeros(BLOCK_ROWS, np.uint64)
+        slices = np.zeros(BLOCK_ROWS, np.uint64)
         state = self.tables.state
         for start in range(0, len(rows), BLOCK_ROWS):
             self.make_room()
@@ -309,8 +307,9 @@ class WorkerTables:
             now = self.tables
             if words == t.SERVICE_WORDS:
                 state[counter] = t.upsert_services(
-                    part, len(part), hashes, candidates, now.service_index, now.services, int(state[counter])
-                )
+                    part, len(part), np.uint64(state[S_SPAN]), hashes, slices, candidates,
+                    now.service_index, now.services, int(state[counter]),
+                )  # fmt: skip
             else:
                 state[counter] = t.upsert_connections(
                     part, len(part), now.connection_index, now.connections, int(state[counter])

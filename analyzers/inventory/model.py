@@ -145,4 +145,5 @@ class Inventory:
     files: int = 0
     security_groups: tuple[SecurityGroup, ...] = ()
     host_network_workloads: tuple[Identity, ...] = ()  # all their pods share their nodes' addresses
+    templates: tuple[Endpoint, ...] = ()  # one pod a workload as its template makes it: named like it, no address
     flow_logs: tuple[FlowLog, ...] = ()

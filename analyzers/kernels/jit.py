@@ -27,15 +27,22 @@ _numba, _arrays, _cgutils = cast(tuple[Any, Any, Any], (numba, arrayobj, cgutils
 JIT = not _numba.config.DISABLE_JIT
 
 
-def _has(feature: str) -> bool:
-    """Whether compiled code may use an instruction of this x86 extension that LLVM has no portable name for."""
-    if not JIT or _numba.config.CPU_NAME not in (None, "host"):
-        return False
-    return bool(binding.get_host_cpu_features().get(feature, False))
+def _host_features() -> frozenset[str]:
+    """The extensions that compiled code may use; none where the user has chosen a processor to compile for."""
+    chosen = _numba.config.CPU_NAME not in (None, "host") or _numba.config.CPU_FEATURES is not None
+    if not JIT or chosen:
+        return frozenset()
+    return frozenset(name for name, there in binding.get_host_cpu_features().items() if there)
 
 
-SHUFFLES = _has("ssse3")
-COMPRESSES = _has("avx512vbmi2")
+_FEATURES = _host_features()
+
+# instructions that LLVM has no portable name for
+SHUFFLES = "ssse3" in _FEATURES
+COMPRESSES = "avx512vbmi2" in _FEATURES
+
+if COMPRESSES:  # processors that have it no longer slow down when they use vectors of 512 bits
+    _numba.config.CPU_FEATURES = binding.get_host_cpu_features().flatten() + ",-prefer-256-bit"
 
 
 def _writable(directory: Path) -> bool:

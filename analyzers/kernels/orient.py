@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from analyzers.kernels.jit import inlined, kernel
+from analyzers.kernels.jit import inlined, kernel, prefetch
 from analyzers.kernels.record import (
     NO_FLAGS,
     P_BYTES,
@@ -30,11 +30,13 @@ from analyzers.kernels.record import (
     S_FIXED_OBSERVER,
     S_LAST,
     S_RECORDS,
+    S_SPAN,
 )
 from analyzers.kernels.tables import (
     CLIENT_INTERNED,
     FIN_A,
     FIN_B,
+    KEY1,
     MASK16,
     MASK32,
     SERVER_INTERNED,
@@ -52,6 +54,8 @@ from analyzers.kernels.tables import (
     U48,
     epoch_of,
     intern_address,
+    service_hash,
+    slice_of,
 )
 
 EPHEMERAL = np.uint64(32768)  # Linux: 32768 to 60999; IANA and Windows: 49152 up
@@ -77,9 +81,14 @@ def orient(
     addresses: Any,
     facts: Any,
     services: Any,
+    hashes: Any,
+    slices: Any,
+    service_index: Any,
     connections: Any,
 ) -> Any:
     """Records parsed[:, :count] with kept[i] == 1 to service rows and connection rows; returns how many of each.
+
+    Service rows come with their hashes and slices, as analyzers.kernels.tables.add_services takes them.
 
     The network of a record is its own VPC id, else the one fixed for the source, else its interface's, else number 0.
     What differs from record to record without a pattern is chosen, not branched on: half of the records are replies.
@@ -92,6 +101,8 @@ def orient(
     fixed_observer = np.uint64(state[S_FIXED_OBSERVER])
     earliest = np.uint64(state[S_FIRST])
     latest = state[S_LAST]
+    span = np.uint64(state[S_SPAN])
+    mask = np.uint64(service_index.size - 1)
     for i in range(count):
         if kept[i] != 1:
             continue
@@ -117,16 +128,15 @@ def orient(
         tcp = (protocol == TCP) & (flags != NO_FLAGS)
         opening = tcp & ((flags & F_SYN) != U0)
         ported = (protocol == TCP) | (protocol == UDP) | (protocol == SCTP)
-        to_service = ported & (service_ports[dport] != 0) & (sport >= EPHEMERAL)
-        from_service = ported & (service_ports[sport] != 0) & (dport >= EPHEMERAL)
-        if not (opening | to_service | from_service):
+        served = ported & (service_ports[min(sport, dport)] != 0) & (max(sport, dport) >= EPHEMERAL)
+        if not (opening | served):
             write_connection(parsed, i, source_epoch, target_epoch, connections, unsettled)
             connections[unsettled, 5] = (network << U48) | observer
             unsettled += 1
             continue
         # all bits where the source is the client, none where it serves: half of the records are replies, so a branch
         # on it would be guessed wrong half of the time
-        forward = U0 - np.uint64(((flags & F_SYN_ACK) == F_SYN) & opening | to_service & (not opening))
+        forward = U0 - np.uint64(((flags & F_SYN_ACK) == F_SYN) & opening | (dport < sport) & (not opening))
         open_bits = U0 - np.uint64(opening)
         evidence = (open_bits & (U2 + forward)) | (~open_bits & U8)  # SYN is 1, SYN-ACK 2
         evidence |= (forward & F_FIN & flags & (U0 - np.uint64(flags != NO_FLAGS))) << U2
@@ -153,6 +163,10 @@ def orient(
         services[settled, 5] = packets & ~forward
         services[settled, 6] = octets & ~forward
         services[settled, 7] = (first << U32) | last
+        slices[settled] = slice_of(first, span)
+        value = service_hash(services[settled, 0], services[settled, 1] & KEY1, observer, slices[settled])
+        hashes[settled] = value
+        prefetch(service_index, value & mask)
         settled += 1
     state[S_FIRST] = np.int64(earliest)
     state[S_LAST] = latest

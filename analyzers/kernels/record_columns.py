@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from analyzers.kernels.addresses import BAD, parse_address
 from analyzers.kernels.jit import kernel
-from analyzers.kernels.orient import orient
 from analyzers.kernels.record import (
     NO_FLAGS,
     P_BYTES,
@@ -30,13 +29,10 @@ from analyzers.kernels.record import (
     P_SRC_HI,
     P_SRC_LO,
     P_VERDICT,
-    S_CONNECTIONS,
-    S_SERVICES,
 )
 from analyzers.kernels.separators import BLOCK_ROWS
-from analyzers.kernels.tables import MASK32, U0, U1, upsert_connections, upsert_services
-from analyzers.kernels.text import MOST_BYTE, MOST_PORT, SAMPLES, long_number, room, seconds
-from analyzers.kernels.windows import mark_windows
+from analyzers.kernels.tables import MASK32, U0, U1
+from analyzers.kernels.text import MOST_BYTE, MOST_PORT, SAMPLES, add_records, long_number, room, seconds
 
 # Rows of RecordColumns.valid and of the two kinds of numbers
 V_SRC, V_DST, V_SRC_PLAIN, V_DST_PLAIN, V_ACTION, V_STATUS, V_INTERFACE, V_NETWORK = range(8)
@@ -281,7 +277,6 @@ def read_plainly(columns: Any, start: Any, n: Any, parsed: Any, odd: Any) -> Non
 @kernel
 def read_columns_of_records(columns: Any, start: Any, count: Any, tables: Any, facts: Any, scratch: Any) -> Any:
     """Aggregate records start to `count`; returns where it stopped: at `count`, or where a table wants to grow."""
-    state = tables.state
     parsed = scratch.parsed
     kept = scratch.kept
     at = start
@@ -301,17 +296,6 @@ def read_columns_of_records(columns: Any, start: Any, count: Any, tables: Any, f
                 if seen < SAMPLES:
                     scratch.reason_samples[reason, seen] = at + row
                 scratch.reason_counts[reason] = seen + 1
-        mark_windows(parsed, kept, rows, state, tables.window_index, tables.windows, tables.recent_window)
-        services, connections = orient(
-            parsed, kept, rows, state, tables.observer_network, tables.address_index, tables.addresses, facts,
-            scratch.service_batch, scratch.connection_batch,
-        )  # fmt: skip
-        state[S_SERVICES] = upsert_services(
-            scratch.service_batch, services, scratch.hashes, scratch.candidates,
-            tables.service_index, tables.services, state[S_SERVICES],
-        )  # fmt: skip
-        state[S_CONNECTIONS] = upsert_connections(
-            scratch.connection_batch, connections, tables.connection_index, tables.connections, state[S_CONNECTIONS]
-        )
+        add_records(rows, tables, facts, scratch)
         at += rows
     return at

@@ -10,6 +10,8 @@ Service rows (SERVICE_WORDS): one per service key and observer, for records whos
     2  observer24 << 40 | records40
     3  packets   4  bytes   5  reply packets   6  reply bytes   7  first32 << 32 | last32 (seconds UTC)
 
+Where a store asks for time slices, a row belongs to the slice in which its `first` lies, and to no other.
+
 Connection rows (CONNECTION_WORDS): one per 5-tuple and observer, both ports kept, ends in canonical order (a < b).
     0  a_hi   1  a_lo   2  b_hi   3  b_lo
     4  a_port16 << 48 | b_port16 << 32 | protocol8 << 24 | verdict2 << 22
@@ -56,6 +58,9 @@ CONNECTION_WORDS = 13
 CONNECTION_KEY_WORDS = 7
 SYN_A, SYN_B, SYN_ACK_A, SYN_ACK_B, FIN_A, FIN_B, ASK_A, ASK_B = (np.uint64(1 << i) for i in range(8))
 
+ALL_TIME = np.uint64(1 << 32)
+"""The `span` of tables that are not cut into time slices: every time of a row lies below it."""
+
 MIX1 = np.uint64(0x9E37_79B9_7F4A_7C15)
 MIX2 = np.uint64(0xD6E8_FEB8_6659_FD93)
 MIX3 = np.uint64(0xC2B2_AE3D_27D4_EB4F)
@@ -69,9 +74,15 @@ def mix(value: Any) -> Any:
 
 
 @inlined
-def service_hash(word0: Any, word1: Any, observer: Any) -> Any:
+def service_hash(word0: Any, word1: Any, observer: Any, slice_start: Any) -> Any:
     """Hash of a service key; `word1` without its evidence bits."""
-    return mix(word0 * MIX1 ^ mix(word1 ^ observer * MIX3))
+    return mix(word0 * MIX1 ^ mix(word1 ^ (observer ^ slice_start << U24) * MIX3))
+
+
+@inlined
+def slice_of(first: Any, span: Any) -> Any:
+    """Begin of the time slice of `span` seconds that holds `first`; 0 where there is one slice, ALL_TIME."""
+    return U0 if span == ALL_TIME else first - first % span
 
 
 @kernel
@@ -84,11 +95,12 @@ def connection_hash(row: Any, at: Any) -> Any:
 
 
 @kernel
-def rehash_services(rows: Any, count: Any, index: Any) -> None:
+def rehash_services(rows: Any, count: Any, index: Any, span: Any) -> None:
     """Fill an empty index (uint64[power of two], zeros) for the first `count` service rows."""
     mask = np.uint64(index.size - 1)
     for i in range(count):
-        value = service_hash(rows[i, 0], rows[i, 1] & KEY1, rows[i, 2] >> U40)
+        row = rows[i]
+        value = service_hash(row[0], row[1] & KEY1, row[2] >> U40, slice_of(row[7] >> U32, span))
         place(index, mask, value, np.uint64(i))
 
 
@@ -110,17 +122,32 @@ def place(index: Any, mask: Any, value: Any, row: Any) -> None:
 
 
 @kernel
-def upsert_services(batch: Any, n: Any, hashes: Any, candidates: Any, index: Any, rows: Any, count: Any) -> Any:
+def upsert_services(
+    batch: Any, n: Any, span: Any, hashes: Any, slices: Any, candidates: Any, index: Any, rows: Any, count: Any
+) -> Any:
     """Add `n` service rows of `batch` (uint64[>= n, SERVICE_WORDS]) to the table; returns the new row count.
 
-    The caller guarantees room: count + n rows, and an index at most half full afterwards. `hashes` and `candidates`
-    are scratch (uint64[>= n]). Index slots and rows are prefetched for the whole batch before they are touched.
+    `span`: seconds of a time slice, or ALL_TIME; rows of different slices are not added up. `hashes`, `slices` and
+    `candidates` are scratch (uint64[>= n]). The caller guarantees room as for `add_services`.
     """
     mask = np.uint64(index.size - 1)
     for i in range(n):
-        value = service_hash(batch[i, 0], batch[i, 1] & KEY1, batch[i, 2] >> U40)
-        hashes[i] = value
-        prefetch(index, value & mask)
+        slices[i] = slice_of(batch[i, 7] >> U32, span)
+        hashes[i] = service_hash(batch[i, 0], batch[i, 1] & KEY1, batch[i, 2] >> U40, slices[i])
+        prefetch(index, hashes[i] & mask)
+    return add_services(batch, n, span, hashes, slices, candidates, index, rows, count)
+
+
+@kernel
+def add_services(
+    batch: Any, n: Any, span: Any, hashes: Any, slices: Any, candidates: Any, index: Any, rows: Any, count: Any
+) -> Any:
+    """Add rows whose hashes and slices are known, and whose index slots were asked for; returns the new row count.
+
+    The caller guarantees room: count + n rows, and an index at most half full afterwards. Rows are prefetched for the
+    whole batch before they are touched.
+    """
+    mask = np.uint64(index.size - 1)
     for i in range(n):
         value = hashes[i]
         slot = value & mask
@@ -135,28 +162,29 @@ def upsert_services(batch: Any, n: Any, hashes: Any, candidates: Any, index: Any
     for i in range(n):
         word0 = batch[i, 0]
         word1 = batch[i, 1] & KEY1
-        observer = batch[i, 2] >> U40
+        word2 = batch[i, 2]
         tag = hashes[i] & HIGH32
         slot = candidates[i]
         while True:
             entry = index[slot]
-            if entry == U0:
-                index[slot] = tag | np.uint64(count + 1)
-                for word in range(SERVICE_WORDS):
-                    rows[count, word] = batch[i, word]
-                count += 1
-                break
-            if (entry & HIGH32) == tag:
+            if (entry & HIGH32) == tag and entry != U0:
                 row = rows[(entry & MASK32) - U1]
-                if row[0] == word0 and (row[1] & KEY1) == word1 and (row[2] >> U40) == observer:
+                strange = (row[0] ^ word0) | ((row[1] ^ word1) & KEY1) | ((row[2] ^ word2) >> U40)
+                if strange == U0 and (row[7] >> U32) - slices[i] < span:
                     row[1] |= batch[i, 1] & EVIDENCE4
-                    row[2] += batch[i, 2] & MASK40
+                    row[2] += word2 & MASK40
                     row[3] += batch[i, 3]
                     row[4] += batch[i, 4]
                     row[5] += batch[i, 5]
                     row[6] += batch[i, 6]
                     row[7] = joined_times(row[7], batch[i, 7])
                     break
+            if entry == U0:
+                index[slot] = tag | np.uint64(count + 1)
+                for word in range(SERVICE_WORDS):
+                    rows[count, word] = batch[i, word]
+                count += 1
+                break
             slot = (slot + U1) & mask
     return count
 
@@ -267,9 +295,9 @@ def masked_word(buffer: Any, end: Any, length: Any) -> Any:
 
 
 @inlined
-def name_hash(word0: Any, word1: Any, word2: Any, length: Any) -> Any:
-    """Hash of a string by its last 24 bytes and its length."""
-    return mix((word0 * MIX1) ^ mix(word1 ^ word2 * MIX3 ^ length * MIX1))
+def name_hash(word0: Any, word1: Any, length: Any) -> Any:
+    """Hash of a string by its last 16 bytes and its length: ids of interfaces and networks differ there."""
+    return mix((word0 * MIX1 ^ word1) * MIX3 ^ length)
 
 
 @kernel
@@ -299,7 +327,7 @@ def intern_spans(
         scratch[i, 1] = masked_word(buffer, end - 8, length - 8)
         scratch[i, 2] = masked_word(buffer, end - 16, length - 16)
         scratch[i, 3] = np.uint64(length)
-        value = name_hash(scratch[i, 0], scratch[i, 1], scratch[i, 2], scratch[i, 3])
+        value = name_hash(scratch[i, 0], scratch[i, 1], scratch[i, 3])
         scratch[i, 4] = value
         prefetch(index, value & mask)
     for i in range(n):
@@ -354,7 +382,7 @@ def rehash_names(names: Any, count: Any, index: Any) -> None:
     """Fill an empty index for the first `count` interned strings."""
     mask = np.uint64(index.size - 1)
     for i in range(count):
-        value = name_hash(names[i, 0], names[i, 1], names[i, 2], names[i, 3] >> U32)
+        value = name_hash(names[i, 0], names[i, 1], names[i, 3] >> U32)
         place(index, mask, value, np.uint64(i))
 
 

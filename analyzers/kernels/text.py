@@ -44,6 +44,7 @@ from analyzers.kernels.record import (
     S_NETWORKS,
     S_OBSERVERS,
     S_SERVICES,
+    S_SPAN,
     S_WINDOWS,
 )
 from analyzers.kernels.separators import BLOCK_BYTES, BLOCK_ROWS, SEPARATOR_ROOM, index_block, split_rows
@@ -55,9 +56,9 @@ from analyzers.kernels.tables import (
     U0,
     U1,
     U32,
+    add_services,
     intern_spans,
     upsert_connections,
-    upsert_services,
 )
 from analyzers.kernels.windows import mark_windows
 
@@ -157,6 +158,7 @@ class Scratch(NamedTuple):
     service_batch: NDArray[np.uint64]
     connection_batch: NDArray[np.uint64]
     hashes: NDArray[np.uint64]
+    slices: NDArray[np.uint64]
     candidates: NDArray[np.uint64]
     reason_counts: NDArray[np.int64]  # int64[len(Reason)]
     reason_samples: NDArray[np.int64]  # int64[len(Reason), SAMPLES]: offsets of line starts in the buffer
@@ -188,6 +190,7 @@ def new_scratch() -> Scratch:
         service_batch=words(BLOCK_ROWS, SERVICE_WORDS),
         connection_batch=words(BLOCK_ROWS, CONNECTION_WORDS),
         hashes=words(BLOCK_ROWS),
+        slices=words(BLOCK_ROWS),
         candidates=words(BLOCK_ROWS),
         reason_counts=np.zeros(len(Reason), np.int64),
         reason_samples=np.zeros((len(Reason), SAMPLES), np.int64),
@@ -533,6 +536,24 @@ def parse_block(buffer: Any, found: Any, rows: Any, columns: Any, field_count: A
 
 
 @kernel
+def add_records(count: Any, tables: Any, facts: Any, scratch: Any) -> None:
+    """Directions and tables for scratch.parsed[:, :count]; the caller has asked for `room`."""
+    state = tables.state
+    mark_windows(scratch.parsed, scratch.kept, count, state, tables.window_index, tables.windows, tables.recent_window)
+    services, connections = orient(
+        scratch.parsed, scratch.kept, count, state, tables.observer_network, tables.address_index, tables.addresses,
+        facts, scratch.service_batch, scratch.hashes, scratch.slices, tables.service_index, scratch.connection_batch,
+    )  # fmt: skip
+    state[S_SERVICES] = add_services(
+        scratch.service_batch, services, np.uint64(state[S_SPAN]), scratch.hashes, scratch.slices,
+        scratch.candidates, tables.service_index, tables.services, state[S_SERVICES],
+    )  # fmt: skip
+    state[S_CONNECTIONS] = upsert_connections(
+        scratch.connection_batch, connections, tables.connection_index, tables.connections, state[S_CONNECTIONS]
+    )
+
+
+@kernel
 def parse_lines(
     buffer: Any, start: Any, stop: Any, columns: Any, field_count: Any, tables: Any, facts: Any, scratch: Any
 ) -> Any:
@@ -572,18 +593,7 @@ def parse_lines(
                 buffer, parsed[P_NETWORK], parsed[P_NETWORK_END], count, tables.network_index, tables.network_names,
                 tables.network_arena, state[S_NETWORKS], scratch.names,
             )  # fmt: skip
-        mark_windows(parsed, scratch.kept, count, state, tables.window_index, tables.windows, tables.recent_window)
-        services, connections = orient(
-            parsed, scratch.kept, count, state, tables.observer_network, tables.address_index, tables.addresses, facts,
-            scratch.service_batch, scratch.connection_batch,
-        )  # fmt: skip
-        state[S_SERVICES] = upsert_services(
-            scratch.service_batch, services, scratch.hashes, scratch.candidates,
-            tables.service_index, tables.services, state[S_SERVICES],
-        )  # fmt: skip
-        state[S_CONNECTIONS] = upsert_connections(
-            scratch.connection_batch, connections, tables.connection_index, tables.connections, state[S_CONNECTIONS]
-        )
+        add_records(count, tables, facts, scratch)
         if header:
             return at, 2
     return at, 0

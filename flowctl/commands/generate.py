@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from flowctl.options import Inputs, input_options, source_arguments
+from flowctl.options import input_options, inputs_of, source_arguments
 
 
 @click.command("generate", short_help="Write least-privilege policies from flow logs and captures, and prove them.")
@@ -58,15 +58,7 @@ def command(
     from flowctl.report import previous_files, write_report
     from flowctl.targets import GenerateOptions, runner
 
-    chosen = Inputs(
-        sources,
-        inputs["inventory"],
-        inputs["networks"],
-        inputs["input_format"],
-        inputs["threads"],
-        inputs["strict"],
-        inputs["log_format"],
-    )
+    chosen = inputs_of(sources, inputs)
     if not chosen.inventory:
         raise click.UsageError("generate needs --inventory: without it no address has a name")
     observation = observe(chosen)

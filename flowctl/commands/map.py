@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from flowctl.options import Inputs, input_options, source_arguments
+from flowctl.options import input_options, inputs_of, source_arguments
 
 
 def _input_options(function: Any) -> Any:
@@ -31,15 +31,7 @@ def command(sources: tuple[str, ...], output_format: str, **inputs: Any) -> None
     from flowctl.map_formats import printer
     from flowctl.observe import observe, skipped_exit
 
-    chosen = Inputs(
-        sources,
-        inputs["inventory"],
-        inputs["networks"],
-        inputs["input_format"],
-        inputs["threads"],
-        inputs["strict"],
-        inputs["log_format"],
-    )
+    chosen = inputs_of(sources, inputs)
     observation = observe(chosen)
     printer(output_format).show(observation)
     skipped_exit(observation, chosen.strict)

@@ -1,0 +1,46 @@
+"""`flowctl ingest`: flow logs and captures into a flow store, each object once."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from flowctl.options import Inputs, input_options
+
+
+@click.command("ingest", short_help="Take flow logs and captures into a flow store, each exactly once.")
+@click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
+@click.option(
+    "--store", "store", required=True, metavar="FILE", help="The flow store, a DuckDB file; made when it is not there."
+)
+@input_options
+@click.option(
+    "--slice",
+    "slice_seconds",
+    type=click.IntRange(60, 7 * 86400),
+    metavar="SECONDS",
+    help="Length of a time slice of a new store; rows of one slice are added up. Default: 3600.",
+)
+@click.option(
+    "--changed",
+    type=click.Choice(["add", "replace", "skip"]),
+    default="skip",
+    show_default=True,
+    help="What becomes of an object that was taken before and has other content now: leave it (skip), put it in the "
+    "place of what was taken (replace), or keep both (add: a log that was rotated). One that only grew is replaced.",
+)
+def command(sources: tuple[str, ...], store: str, slice_seconds: int | None, changed: str, **inputs: Any) -> None:
+    """Aggregate SOURCE... (as for generate) into the flow store, per time slice and object.
+
+    Run it again as often as you like: an object that is in the store is not read again, and a run that was stopped or
+    killed goes on where it was. Other commands read the store with --store.
+    """
+    from flowctl.ingesting import ingest
+
+    chosen = Inputs(
+        sources, inputs["inventory"], inputs["networks"], inputs["input_format"], inputs["threads"], inputs["strict"],
+        inputs["log_format"], memory=inputs["memory"],
+    )  # fmt: skip
+    sys.exit(ingest(chosen, store, slice_seconds, changed))

@@ -1,0 +1,75 @@
+"""What `flowctl ingest` does: open the store, take the objects, say what came of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from analyzers.ingest.aggregate import IngestOptions, available_cores
+from analyzers.ingest.sources import InputError
+from analyzers.inventory import Inventory
+from analyzers.inventory.load import InventoryError, load_inventory
+from analyzers.inventory.resolve import cuts, interface_networks
+from analyzers.kernels.jit import compiled_before
+from analyzers.store.intake import Intake, IntakeSummary
+from analyzers.store.memory import divide
+from analyzers.store.write import FlowStore
+from flowctl.options import Inputs, network_patterns
+from flowctl.progress import taking_progress
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C: 128 + SIGINT, as shells have it."""
+
+
+def ingest(inputs: Inputs, path: str, slice_seconds: int | None, changed: Any) -> int:
+    """Take the sources into the store at `path`, print what was done, and return the exit code.
+
+    Raises click.UsageError for names that lead nowhere and stores that cannot be used.
+    """
+    if not compiled_before():
+        click.echo("flowctl: compiling kernels for this machine, once (about half a minute) ...", err=True)
+    threads = inputs.threads or available_cores()
+    try:
+        inventory = load_inventory(list(inputs.inventory)) if inputs.inventory else Inventory()
+        options = IngestOptions(
+            networks=network_patterns(inputs.networks),
+            format=inputs.format,
+            threads=threads,
+            interface_networks=interface_networks(inventory),
+            cuts=cuts(inventory),
+            memory_bytes=inputs.memory,
+        )
+        memory = divide(inputs.memory, threads).database
+        store = FlowStore(path, slice_seconds=slice_seconds, memory=memory, threads=threads)
+        try:
+            with taking_progress() as progress:
+                summary = Intake(store, options, changed, progress).run(list(inputs.sources))
+        finally:
+            store.close()
+    except KeyboardInterrupt:
+        click.echo(
+            f"flowctl: interrupted; {path} has what was committed, the same command goes on from there", err=True
+        )
+        return INTERRUPTED
+    except (InputError, InventoryError) as problem:
+        raise click.UsageError(str(problem)) from problem
+    return _outcome(summary, path, inputs.strict)
+
+
+def _outcome(summary: IntakeSummary, path: str, strict: bool) -> int:
+    from flowctl.store_printing import print_taken
+
+    if summary.interrupted:
+        there = summary.taken + summary.unchanged
+        click.echo(
+            f"flowctl: interrupted; {there} of {summary.objects} objects are in {path}, the same command goes on "
+            "from there",
+            err=True,
+        )
+        return INTERRUPTED
+    print_taken(summary, path)
+    if strict and (summary.report.skips or summary.left):
+        click.echo("flowctl: input was skipped, and --strict was given", err=True)
+        return 3
+    return 0
