@@ -59,34 +59,32 @@ def service_columns(tables: WorkerTables, start: int = 0, stop: int | None = Non
     """The service rows [start, stop) as FlowTable columns; all of them by default."""
     now = tables.tables
     rows = now.services[start : now.state[S_SERVICES] if stop is None else stop]
-    word1 = rows[:, 1]
-    evidence = (word1 & t.EVIDENCE4).astype(np.uint8)
+    n = len(rows)
+    client, server, counters = np.empty((2, n), np.uint64), np.empty((2, n), np.uint64), np.empty((5, n), np.uint64)
+    numbers, small = np.empty((3, n), np.int64), np.empty((5, n), np.uint16)
+    t.split_services(rows, now.addresses, client, server, numbers, small, counters)
+    evidence = small[4].astype(np.uint8)
     shaken = (evidence & (Evidence.SYN | Evidence.SYN_ACK)) != 0
-    columns: dict[str, Array] = {
-        "network": (word1 >> t.U48).astype(np.int32),
-        "port": ((word1 >> t.U32) & t.MASK16).astype(np.uint16),
-        "protocol": ((word1 >> t.U24) & np.uint64(0xFF)).astype(np.uint8),
-        "verdict": ((word1 >> t.U22) & np.uint64(3)).astype(np.uint8),
-        "observer": (rows[:, 2] >> t.U40).astype(np.int32),
+    return {
+        "network": small[0].astype(np.int32),
+        "client_hi": client[0],
+        "client_lo": client[1],
+        "server_hi": server[0],
+        "server_lo": server[1],
+        "port": small[1],
+        "protocol": small[2].astype(np.uint8),
+        "verdict": small[3].astype(np.uint8),
+        "observer": numbers[0].astype(np.int32),
         "direction": np.where(shaken, Direction.HANDSHAKE, Direction.WELL_KNOWN).astype(np.uint8),
         "evidence": evidence,
-        "records": rows[:, 2] & t.MASK40,
-        "packets": rows[:, 3].copy(),
-        "bytes": rows[:, 4].copy(),
-        "reply_packets": rows[:, 5].copy(),
-        "reply_bytes": rows[:, 6].copy(),
-        "first": (rows[:, 7] >> t.U32).astype(np.int64),
-        "last": (rows[:, 7] & t.MASK32).astype(np.int64),
+        "records": counters[0],
+        "packets": counters[1],
+        "bytes": counters[2],
+        "reply_packets": counters[3],
+        "reply_bytes": counters[4],
+        "first": numbers[1],
+        "last": numbers[2],
     }
-    ends = (("client", rows[:, 0] >> t.U32, t.CLIENT_INTERNED), ("server", rows[:, 0] & t.MASK32, t.SERVER_INTERNED))
-    for end, numbers, bit in ends:
-        interned = (word1 & bit) != 0
-        columns[f"{end}_hi"] = np.zeros(len(rows), np.uint64)
-        columns[f"{end}_lo"] = numbers | np.uint64(0xFFFF << 32)
-        at = numbers[interned].astype(np.intp)
-        columns[f"{end}_hi"][interned] = now.addresses[at, 0]
-        columns[f"{end}_lo"][interned] = now.addresses[at, 1]
-    return columns
 
 
 @dataclass

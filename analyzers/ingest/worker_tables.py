@@ -195,7 +195,7 @@ class WorkerTables:
             changed[rows_name] = rows
         size = index.size
         while 2 * (count + margin) > size:
-            size *= 2
+            size *= 4 if size < 1 << 18 else 2
         if size != index.size:
             fresh = np.zeros(size, np.uint64)
             rehash(rows, count, fresh)

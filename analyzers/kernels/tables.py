@@ -34,6 +34,7 @@ from analyzers.kernels.jit import inlined, kernel, load64, prefetch
 
 U0 = np.uint64(0)
 U1 = np.uint64(1)
+U3 = np.uint64(3)
 U8 = np.uint64(8)
 U16 = np.uint64(16)
 U22 = np.uint64(22)
@@ -44,6 +45,7 @@ U48 = np.uint64(48)
 MASK32 = np.uint64(0xFFFF_FFFF)
 ALL_ONES = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
 MASK16 = np.uint64(0xFFFF)
+MAPPED = np.uint64(0xFFFF_0000_0000)
 MASK40 = np.uint64(0xFF_FFFF_FFFF)
 MASK48 = np.uint64(0xFFFF_FFFF_FFFF)
 HIGH32 = np.uint64(0xFFFF_FFFF_0000_0000)
@@ -423,3 +425,40 @@ def index_cuts(keys: Any, index: Any) -> None:
     mask = np.uint64(index.size - 1)
     for i in range(keys.shape[0]):
         place(index, mask, mix(mix(keys[i, 0] * MIX1 ^ keys[i, 1]) ^ keys[i, 2] * MIX3), np.uint64(i))
+
+
+@kernel
+def split_services(
+    rows: Any, addresses: Any, client: Any, server: Any, numbers: Any, small: Any, counters: Any
+) -> None:
+    """Service rows (uint64[n, SERVICE_WORDS]) taken apart, one pass for all columns.
+
+    `client`, `server` uint64[2, n]: halves of the addresses; `numbers` int64[3, n]: observer, first, last; `small`
+    uint16[5, n]: network, port, protocol, verdict, evidence; `counters` uint64[5, n]: records, packets, bytes, reply
+    packets, reply bytes.
+    """
+    for i in range(rows.shape[0]):
+        word0 = rows[i, 0]
+        word1 = rows[i, 1]
+        word2 = rows[i, 2]
+        client[0, i] = U0
+        client[1, i] = MAPPED | (word0 >> U32)
+        server[0, i] = U0
+        server[1, i] = MAPPED | (word0 & MASK32)
+        if word1 & CLIENT_INTERNED:
+            client[0, i] = addresses[word0 >> U32, 0]
+            client[1, i] = addresses[word0 >> U32, 1]
+        if word1 & SERVER_INTERNED:
+            server[0, i] = addresses[word0 & MASK32, 0]
+            server[1, i] = addresses[word0 & MASK32, 1]
+        small[0, i] = np.uint16(word1 >> U48)
+        small[1, i] = np.uint16((word1 >> U32) & MASK16)
+        small[2, i] = np.uint16((word1 >> U24) & np.uint64(0xFF))
+        small[3, i] = np.uint16((word1 >> U22) & U3)
+        small[4, i] = np.uint16(word1 & EVIDENCE4)
+        numbers[0, i] = np.int64(word2 >> U40)
+        numbers[1, i] = np.int64(rows[i, 7] >> U32)
+        numbers[2, i] = np.int64(rows[i, 7] & MASK32)
+        counters[0, i] = word2 & MASK40
+        for word in range(3, 7):
+            counters[word - 2, i] = rows[i, word]
