@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from analyzers.ingest.flow_logs import observer_name
 from analyzers.kernels import tables as t
+from analyzers.kernels import windows as w
 from analyzers.kernels.record import (
     S_ADDRESSES,
     S_CONNECTIONS,
@@ -23,10 +24,16 @@ from analyzers.kernels.record import (
     S_OBSERVERS,
     S_RECORDS,
     S_SERVICES,
+    S_SLOT_SECONDS,
     S_SPAN,
+    S_WINDOWS,
 )
 from analyzers.kernels.separators import BLOCK_BYTES, BLOCK_ROWS
 from analyzers.kernels.text import MAX_NETWORKS, MAX_OBSERVERS, Tables
+
+HOUR = 3600
+MAX_WINDOWS = 1 << 19
+"""Slots of time, over all interfaces, that are kept apart: 24 MB a thread. Where there are more, they become longer."""
 
 RESERVED_ROWS = 1 << 27
 """Address space that a row store asks for at first (8 GiB for service rows); pages never touched cost nothing."""
@@ -109,7 +116,11 @@ class WorkerTables:
             network_index=np.zeros(1 << 11, np.uint64),
             network_names=np.zeros((1 << 10, t.NAME_WORDS), np.uint64),
             network_arena=np.zeros(2 * BLOCK_BYTES, np.uint8),
+            window_index=np.zeros(1 << 12, np.uint64),
+            windows=np.zeros((1 << 11, w.WINDOW_WORDS), np.uint64),
+            recent_window=np.zeros(1 << 10, np.uint32),
         )
+        state[S_SLOT_SECONDS] = HOUR
         state[S_NETWORKS] = state[S_OBSERVERS] = 1  # number 0 is the empty name, which no index slot points to
         for name in networks:
             self.network(name)
@@ -184,6 +195,11 @@ class WorkerTables:
         while changed.get("observer_network", now.observer_network).size < state[S_OBSERVERS] + BLOCK_ROWS:
             old = changed.get("observer_network", now.observer_network)
             changed["observer_network"] = np.concatenate([old, np.full(old.size, -1, np.int64)])
+        while changed.get("recent_window", now.recent_window).size < state[S_OBSERVERS] + BLOCK_ROWS:
+            changed["recent_window"] = _doubled(changed.get("recent_window", now.recent_window), now.recent_window.size)
+        while state[S_WINDOWS] + 2 * BLOCK_ROWS > MAX_WINDOWS:
+            self.coarsen_windows()
+        self._grow_windows(changed, 2 * BLOCK_ROWS)
         if changed:
             self.tables = now._replace(**changed)
 
@@ -202,6 +218,25 @@ class WorkerTables:
             fresh = self._spaces[kind].cleared(size)
             rehash(rows, count, fresh)
             changed[f"{kind}_index"] = fresh
+
+    def _grow_windows(self, changed: dict[str, Any], margin: int) -> None:
+        rows, index = self.tables.windows, self.tables.window_index
+        count = int(self.tables.state[S_WINDOWS])
+        while count + margin > rows.shape[0]:
+            rows = changed["windows"] = _doubled(rows, count)
+        size = index.size
+        while 2 * (count + margin) > size:
+            size *= 2
+        if size != index.size:
+            changed["window_index"] = np.zeros(size, np.uint64)
+            w.rehash_windows(rows, count, changed["window_index"])
+
+    def coarsen_windows(self) -> None:
+        """Twice as long slots: in the end the shortest ones of which there are few enough, whoever read what."""
+        now = self.tables
+        now.window_index[:] = 0
+        now.recent_window[:] = 0
+        w.coarser(now.windows, int(now.state[S_WINDOWS]), now.state, now.window_index)
 
     def _grow_texts(self, changed: dict[str, Any], kind: str, count: int, arena_bytes: int) -> None:
         index = getattr(self.tables, f"{kind}_index")
@@ -223,7 +258,7 @@ class WorkerTables:
     # -- merging -----------------------------------------------------------------------------------------------
 
     def absorb(self, other: WorkerTables) -> None:
-        """Add everything `other` holds to this one; `other` is not to be used afterwards."""
+        """Add everything `other` holds to this one but its windows; `other` is not to be used afterwards."""
         observers = self._absorb_names(other, "observer", S_OBSERVERS)
         networks = self._absorb_names(other, "network", S_NETWORKS)
         addresses = self._absorb_addresses(other)

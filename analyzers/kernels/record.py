@@ -26,6 +26,8 @@ NO_FLAGS = np.uint64(0x8000)
     S_FIXED_NETWORK,
     S_FIXED_OBSERVER,
     S_SPAN,
+    S_WINDOWS,
+    S_SLOT_SECONDS,
     S_COUNT,
-) = range(12)
+) = range(14)
 # S_SPAN: seconds of a time slice, or analyzers.kernels.tables.ALL_TIME
