@@ -18,6 +18,7 @@ from analyzers.ingest.log_formats import LogFormats
 from analyzers.ingest.overflow import Overflow
 from analyzers.ingest.reading import CaptureItem, Item, MixedFormats, TextItem, Worker, plan
 from analyzers.ingest.sources import Source, expand
+from analyzers.ingest.windows import Windows
 from analyzers.ingest.worker_tables import WorkerTables
 from analyzers.kernels import tables as t
 from analyzers.kernels.text import Facts
@@ -42,6 +43,7 @@ class IngestOptions:
     slice_seconds: int = 0  # no row spans two slices of so many seconds (by its `first`); 0: one slice
     log_formats: LogFormats = field(default_factory=LogFormats)  # of records that carry no header
     window: Window = field(default_factory=Window)  # records that end outside of it do not count
+    intervals: Mapping[str, int] = field(default_factory=dict)  # flow log id, "" for others -> aggregation interval, s
     progress: Callable[[int, int], None] | None = None  # (bytes read, records), called from worker threads
     memory_bytes: int = 0  # what the whole process may take; 0: half of what is available
     stores: tuple[str, ...] = ()  # flow stores that are read as sources besides
@@ -62,7 +64,8 @@ def aggregate(names: Sequence[str], options: IngestOptions | None = None) -> tup
         whole: frozenset[str] = frozenset()
         while True:
             try:
-                tables, skips, formats, read = _read_all(sources, options, whole, overflow)
+                windows = Windows()
+                tables, skips, formats, read = _read_all(sources, options, whole, overflow, windows)
                 break
             except MixedFormats as mixed:
                 whole |= {mixed.source}  # its parts have different formats: read it again from one end to the other
@@ -93,6 +96,7 @@ def aggregate(names: Sequence[str], options: IngestOptions | None = None) -> tup
         first=first if records else None,
         last=last if records else None,
         plain_sources=plain_sources,
+        windows=windows.facts(options.intervals),
     )
     return flows, report
 
@@ -124,7 +128,7 @@ def cut_facts(options: IngestOptions, networks: tuple[str, ...]) -> Facts:
 
 
 def _read_all(
-    sources: Sequence[Source], options: IngestOptions, whole: frozenset[str], overflow: Overflow
+    sources: Sequence[Source], options: IngestOptions, whole: frozenset[str], overflow: Overflow, windows: Windows
 ) -> tuple[list[WorkerTables], list[SkipCounts], dict[str, int], int]:
     """(tables of every thread, skips, formats, bytes read)."""
     networks = network_names(options)
@@ -146,6 +150,8 @@ def _read_all(
 
         now = _read_items(part, options, tables, facts, threads)
         workers += now
+        for worker in now:
+            windows.take(worker.tables)
         if len(by_log) == 1:
             gathered = [worker.tables for worker in now]
         else:

@@ -89,7 +89,7 @@ def orient(
     service_index: Any,
     connections: Any,
 ) -> Any:
-    """Records parsed[:, :count] with kept[i] != 0 to service rows and connection rows; returns how many of each.
+    """Records parsed[:, :count] with kept[i] == 1 to service rows and connection rows; returns how many of each.
 
     Records that end outside of the window [S_SINCE, S_UNTIL) are only counted.
     Service rows come with their hashes and slices, as analyzers.kernels.tables.add_services takes them.
@@ -111,7 +111,7 @@ def orient(
     window = np.uint64(state[S_UNTIL]) - since
     outside = 0
     for i in range(count):
-        if kept[i] == 0:
+        if kept[i] != 1:
             continue
         first = parsed[P_FIRST, i]
         last = parsed[P_LAST, i]

@@ -30,8 +30,10 @@ NO_FLAGS = np.uint64(0x8000)
     S_SINCE,
     S_UNTIL,
     S_OUTSIDE,
+    S_WINDOWS,
+    S_SLOT_SECONDS,
     S_COUNT,
-) = range(15)
+) = range(17)
 # S_SPAN: seconds of a time slice, or analyzers.kernels.tables.ALL_TIME
 # S_SINCE <= S_UNTIL: records and packets that end before the one (s UTC), or not before the other, are only counted,
 # in S_OUTSIDE
