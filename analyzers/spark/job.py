@@ -37,9 +37,6 @@ if TYPE_CHECKING:
 GROUP_BYTES = 256 << 20
 """Objects of about so many bytes make a task: long enough to be worth starting, short enough to be repeated."""
 
-TASKS_A_CORE = 3
-"""At least so many tasks for each core, where there are objects enough: the last ones to finish keep nobody waiting."""
-
 log = logging.getLogger("flowctl.spark")
 
 
@@ -152,9 +149,13 @@ def open_session(master: str | None) -> SparkSession:
 
 
 def balanced(sources: Sequence[Source], cores: int) -> list[list[Source]]:
-    """Groups of about equal bytes, each in the order of names; the same input gives the same groups."""
+    """Groups of about equal bytes, as many for each core, in the order of names; the same input gives the same groups.
+
+    Few and large ones: what a task adds up, Spark needs not.
+    """
     total = sum(source.size for source in sources)
-    count = min(len(sources), max(TASKS_A_CORE * cores, -(-total // GROUP_BYTES)))
+    rounds = max(1, round(total / GROUP_BYTES / cores))
+    count = min(len(sources), rounds * cores)
     heap = [(0, number) for number in range(count)]
     groups: list[list[Source]] = [[] for _ in range(count)]
     for source in sorted(sources, key=lambda one: (-one.size, one.name)):
