@@ -94,11 +94,15 @@ def _run(
     left: list[SkipCounts],
 ) -> dict[str, list[str]]:
     """The job and its commit; returns the files that are in the store now."""
+    from pyspark.sql import SparkSession
+
     job = uuid.uuid4().hex
+    running = SparkSession.getActiveSession()  # somebody's notebook, or a test: not ours to stop
     session = open_session(master)
     try:
         cores = session.sparkContext.defaultParallelism
         groups = [[_pack(source) for source in group] for group in balanced(sources, cores)]
+        session.conf.set("spark.sql.shuffle.partitions", str(max(2 * cores, len(groups))))
         done = written(merged(partials(session, groups, options)), store, job).collect()
         files: dict[str, list[str]] = {}
         keys: set[str] = set()
@@ -123,7 +127,8 @@ def _run(
             raise InputError(f"the Spark job failed, nothing was added to {store}: {_first_line(problem)}") from problem
         raise
     finally:
-        session.stop()
+        if running is None:
+            session.stop()
 
 
 def open_session(master: str | None) -> SparkSession:

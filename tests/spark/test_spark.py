@@ -6,6 +6,7 @@ import gzip
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,15 @@ def test_spark_equals_one_machine(tmp_path: Path, bucket: Bucket, proxy: FaultPr
     assert rows_of(aggregate([], IngestOptions(stores=(table,)))[0]) == rows_of(raw)
 
 
+@pytest.fixture
+def session() -> Iterator[None]:
+    """A Spark that outlives its jobs."""
+    running = job.open_session("local[2]")
+    yield
+    running.stop()
+
+
+@pytest.mark.usefixtures("session")
 def test_a_failed_job_adds_nothing_and_a_later_one_everything_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
