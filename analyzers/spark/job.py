@@ -37,9 +37,6 @@ if TYPE_CHECKING:
 GROUP_BYTES = 256 << 20
 """Objects of about so many bytes make a task: long enough to be worth starting, short enough to be repeated."""
 
-TASKS_A_CORE = 3
-"""At least so many tasks for each core, where there are objects enough: the last ones to finish keep nobody waiting."""
-
 log = logging.getLogger("flowctl.spark")
 
 
@@ -97,11 +94,15 @@ def _run(
     left: list[SkipCounts],
 ) -> dict[str, list[str]]:
     """The job and its commit; returns the files that are in the store now."""
+    from pyspark.sql import SparkSession
+
     job = uuid.uuid4().hex
+    running = SparkSession.getActiveSession()  # somebody's notebook, or a test: not ours to stop
     session = open_session(master)
     try:
         cores = session.sparkContext.defaultParallelism
         groups = [[_pack(source) for source in group] for group in balanced(sources, cores)]
+        session.conf.set("spark.sql.shuffle.partitions", str(max(2 * cores, len(groups))))
         done = written(merged(partials(session, groups, options)), store, job).collect()
         files: dict[str, list[str]] = {}
         keys: set[str] = set()
@@ -126,7 +127,8 @@ def _run(
             raise InputError(f"the Spark job failed, nothing was added to {store}: {_first_line(problem)}") from problem
         raise
     finally:
-        session.stop()
+        if running is None:
+            session.stop()
 
 
 def open_session(master: str | None) -> SparkSession:
@@ -152,9 +154,13 @@ def open_session(master: str | None) -> SparkSession:
 
 
 def balanced(sources: Sequence[Source], cores: int) -> list[list[Source]]:
-    """Groups of about equal bytes, each in the order of names; the same input gives the same groups."""
+    """Groups of about equal bytes, as many for each core, in the order of names; the same input gives the same groups.
+
+    Few and large ones: what a task adds up, Spark needs not.
+    """
     total = sum(source.size for source in sources)
-    count = min(len(sources), max(TASKS_A_CORE * cores, -(-total // GROUP_BYTES)))
+    rounds = max(1, round(total / GROUP_BYTES / cores))
+    count = min(len(sources), rounds * cores)
     heap = [(0, number) for number in range(count)]
     groups: list[list[Source]] = [[] for _ in range(count)]
     for source in sorted(sources, key=lambda one: (-one.size, one.name)):
