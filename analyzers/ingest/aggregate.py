@@ -40,7 +40,7 @@ class IngestOptions:
     interface_networks: Mapping[str, str] = field(default_factory=dict)  # interface id -> network
     cuts: Cuts = field(default_factory=dict)
     declared: frozenset[tuple[int, int, int, int]] = frozenset()  # (hi, lo, port, protocol) that an inventory declares
-    slice_seconds: int = 0  # no row spans two slices of so many seconds (by its `first`); 0: one slice
+    slice_seconds: int = 0  # no row of the tables spans two slices of so many seconds (by `first`); 0: one
     log_formats: LogFormats = field(default_factory=LogFormats)  # of records that carry no header
     window: Window = field(default_factory=Window)  # records that end outside of it do not count
     intervals: Mapping[str, int] = field(default_factory=dict)  # flow log id, "" for others -> aggregation interval, s
@@ -70,7 +70,7 @@ def aggregate(names: Sequence[str], options: IngestOptions | None = None) -> tup
             except MixedFormats as mixed:
                 whole |= {mixed.source}  # its parts have different formats: read it again from one end to the other
                 overflow.forget()
-        flows, stored = overflow.settle(tables)
+        flows, stored = overflow.settle(tables, windows)
         records, first, last = overflow.totals
         outside = overflow.outside
     notes += covered_twice(flows)

@@ -22,6 +22,7 @@ from analyzers.store.rows import footprint
 
 if TYPE_CHECKING:
     from analyzers.ingest.aggregate import IngestOptions
+    from analyzers.ingest.windows import Windows
     from analyzers.store.rows import Emptier
     from analyzers.store.spill import Spill
     from analyzers.store.write import SourceFacts
@@ -109,8 +110,9 @@ class Overflow:
         """(records, first, last) of everything, once it is settled."""
         return self._records, self._first, self._last
 
-    def settle(self, tables: Sequence[WorkerTables]) -> tuple[FlowTable, list[SourceFacts]]:
-        """Everything that went over, what is in `tables` and the stores; and what the stores tell of their sources."""
+    def settle(self, tables: Sequence[WorkerTables], windows: Windows) -> tuple[FlowTable, list[SourceFacts]]:
+        """Everything that went over, what is in `tables` and the stores; and what the stores tell of their sources.
+        What they tell of the times covered is added to `windows`."""
         if not self.used and not self._options.stores and self._fits(tables):
             first, *others = tables
             for other in others:
@@ -127,6 +129,7 @@ class Overflow:
         flows = reading.flows(divide(self._options.memory_bytes, 1).settling)
         if reading.first is not None and reading.last is not None:
             self._records, self._first, self._last = reading.records, reading.first, reading.last
+        reading.windows(windows)
         return flows, reading.sources()
 
     def forget(self) -> None:

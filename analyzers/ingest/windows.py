@@ -6,7 +6,7 @@ aggregation interval wherever the intervals begin, is a time that the log does n
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -40,16 +40,18 @@ class Windows:
         self._index = np.zeros(1 << 12, np.uint64)
 
     def take(self, tables: WorkerTables) -> None:
-        """Add the windows of a thread's tables, which are not to be used for more of them afterwards."""
-        theirs = tables.tables.state
-        while theirs[S_SLOT_SECONDS] < self._state[S_SLOT_SECONDS]:
-            tables.coarsen_windows()
-        while self._state[S_SLOT_SECONDS] < theirs[S_SLOT_SECONDS]:
+        """Add the windows of a thread's tables."""
+        state = tables.tables.state
+        if state[S_WINDOWS]:
+            rows = tables.tables.windows[: state[S_WINDOWS]].copy()
+            self.add(rows, tables.observer_names(), int(state[S_SLOT_SECONDS]))
+
+    def add(self, rows: Array, names: Sequence[str], slot_seconds: int) -> None:
+        """Add rows (uint64[n, WINDOW_WORDS], which may be written to) whose observers are numbers of `names`."""
+        while self._state[S_SLOT_SECONDS] < slot_seconds:
             self._coarsen()
-        rows = tables.tables.windows[: theirs[S_WINDOWS]].copy()
-        if not len(rows):
-            return
-        names = tables.observer_names()
+        while slot_seconds < self._state[S_SLOT_SECONDS]:
+            rows, slot_seconds = _coarsened(rows, slot_seconds), 2 * slot_seconds
         number = (rows[:, 0] >> U40).astype(np.intp)
         mine = np.zeros(len(names), np.uint64)
         for one in np.unique(number).tolist():
@@ -60,6 +62,11 @@ class Windows:
         # the bound of a thread's tables: whoever read what, the slots are the shortest of which there are few enough
         while self._state[S_WINDOWS] + 2 * BLOCK_ROWS > MAX_WINDOWS:
             self._coarsen()
+
+    @property
+    def rows(self) -> tuple[Array, list[str], int]:
+        """(rows, names of their observers by number, seconds of a slot), as `add` takes them."""
+        return self._rows[: self._state[S_WINDOWS]].copy(), list(self._names), int(self._state[S_SLOT_SECONDS])
 
     def _grow(self, count: int) -> None:
         if count > len(self._rows):
@@ -80,6 +87,15 @@ class Windows:
         rows = self._rows[: self._state[S_WINDOWS]]
         names = [(name.partition(" ")[0], name.partition(" ")[2]) for name in self._names]
         return _facts(rows, names, int(self._state[S_SLOT_SECONDS]), intervals)
+
+
+def _coarsened(rows: Array, slot_seconds: int) -> Array:
+    """Rows of slots twice as long."""
+    state = np.zeros(S_COUNT, np.int64)
+    state[S_SLOT_SECONDS] = slot_seconds
+    index = np.zeros(1 << max(4, (2 * len(rows)).bit_length()), np.uint64)
+    w.coarser(rows, len(rows), state, index)
+    return rows[: state[S_WINDOWS]]
 
 
 def _facts(

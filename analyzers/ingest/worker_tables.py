@@ -240,6 +240,13 @@ class WorkerTables:
         now.recent_window[:] = 0
         w.coarser(now.windows, int(now.state[S_WINDOWS]), now.state, now.window_index)
 
+    def clear_windows(self) -> None:
+        """Know of no windows, with slots of an hour."""
+        now = self.tables
+        now.state[S_WINDOWS], now.state[S_SLOT_SECONDS] = 0, HOUR
+        now.window_index[:] = 0
+        now.recent_window[:] = 0
+
     def _grow_texts(self, changed: dict[str, Any], kind: str, count: int, arena_bytes: int) -> None:
         index = getattr(self.tables, f"{kind}_index")
         names = getattr(self.tables, f"{kind}_names")

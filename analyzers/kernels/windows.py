@@ -19,7 +19,9 @@ from analyzers.kernels.record import (
     P_INTERFACE,
     P_LAST,
     S_FIXED_OBSERVER,
+    S_SINCE,
     S_SLOT_SECONDS,
+    S_UNTIL,
     S_WINDOWS,
 )
 from analyzers.kernels.tables import ALL_ONES, HIGH32, MASK32, U0, U1, U32, U40, mix, place
@@ -34,15 +36,17 @@ KEPT, NODATA, SKIPDATA = 1, 2, 3
 
 @kernel
 def mark_windows(parsed: Any, kept: Any, count: Any, state: Any, index: Any, rows: Any, recent: Any) -> None:
-    """Enter the windows of records parsed[:, :count] whose interface is known.
+    """Enter the windows of records parsed[:, :count] whose interface is known, and that end in [S_SINCE, S_UNTIL).
 
     `recent` uint32[observers]: row + 1 of each observer's slot that was marked last. The caller guarantees room for
     two more rows a record.
     """
     slot_seconds = np.uint64(state[S_SLOT_SECONDS])
     part_seconds = slot_seconds // PARTS
+    since = np.uint64(state[S_SINCE])
+    window = np.uint64(state[S_UNTIL]) - since
     for i in range(count):
-        if kept[i] == 0:
+        if kept[i] == 0 or parsed[P_LAST, i] - since >= window:
             continue
         observer = parsed[P_INTERFACE, i] - U1 if parsed[P_INTERFACE, i] != U0 else np.uint64(state[S_FIXED_OBSERVER])
         first = parsed[P_FIRST, i]

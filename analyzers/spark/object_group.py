@@ -20,12 +20,13 @@ from analyzers.ingest.coverage import SkipCounts
 from analyzers.ingest.flow_logs import flow_log_of
 from analyzers.ingest.reading import Item, Worker, plan
 from analyzers.ingest.sources import Source
+from analyzers.ingest.windows import Windows
 from analyzers.ingest.worker_tables import WorkerTables
 from analyzers.kernels import tables as t
 from analyzers.kernels.record import S_CONNECTIONS, S_FIRST, S_LAST, S_RECORDS, S_SERVICES
 from analyzers.kernels.separators import BLOCK_ROWS
 from analyzers.objects.object_stream import begun_ahead
-from analyzers.spark.partial_rows import fact_batch, partial_batch
+from analyzers.spark.partial_rows import fact_batch, partial_batch, window_batch
 from analyzers.store.identity import Identity, identity_of
 from analyzers.store.rows import Stretches, connection_chunks, flow_chunks
 from analyzers.store.schema import CONNECTIONS, FLOWS
@@ -112,6 +113,7 @@ class _Group:
         self._options = options
         self._tables = WorkerTables(networks, interfaces, span=options.slice_seconds)
         self._worker = Worker(self._tables, cut_facts(ingest, networks), ingest.networks)
+        self._windows = Windows()
         self._sums: dict[str, _Sums] = {}  # by flow log, because observers' names tell it
 
     def read(self, sources: Sequence[Source]) -> Iterator[pa.RecordBatch]:
@@ -121,6 +123,9 @@ class _Group:
             if sum(one.services.count + one.connections.count for one in self._sums.values()) > ROWS_HELD:
                 yield from self._emptied()
         yield from self._emptied()
+        batch = window_batch(*self._windows.rows)
+        for start in range(0, batch.num_rows, BATCH_ROWS):
+            yield batch.slice(start, BATCH_ROWS)
 
     def _planned(self, source: Source) -> _Planned:
         skips: list[SkipCounts] = []
@@ -155,7 +160,9 @@ class _Group:
         facts.add(int(state[S_RECORDS]), int(state[S_FIRST]), int(state[S_LAST]))
         self.facts.append(fact_text(identity, facts))
         now = self._tables.tables
-        sums = self._sums.setdefault(flow_log_of(entry.source.name), _Sums(self._options.slice_seconds))
+        self._tables.flow_log = flow_log_of(entry.source.name)
+        self._windows.take(self._tables)
+        sums = self._sums.setdefault(self._tables.flow_log, _Sums(self._options.slice_seconds))
         sums.services.add(now.services[: state[S_SERVICES]])
         sums.connections.add(now.connections[: state[S_CONNECTIONS]])
         self._clear()
@@ -168,6 +175,7 @@ class _Group:
         state[S_FIRST], state[S_LAST] = np.iinfo(np.int64).max, -1
         now.service_index[:] = 0
         now.connection_index[:] = 0
+        self._tables.clear_windows()
 
     def _emptied(self) -> Iterator[pa.RecordBatch]:
         """Everything added up so far as partial rows; nothing is held afterwards."""

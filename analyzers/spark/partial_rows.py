@@ -1,5 +1,6 @@
 """Rows on their way through Spark: flows and connections in one shape, so that one grouping merges both.
 
+Windows travel as two rows each, which `ports` tells apart: bits of the times covered, and of the times lost.
 A partial row has two ends (client and server, or a and b), counters, and a `meta` that tells its kind. Facts about
 objects travel as rows of a kind of their own, whose `observer` is the fact (JSON): each is its own group.
 Every number is a signed 64-bit one with the bits of the store's unsigned one, as in the store's Parquet files.
@@ -14,10 +15,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from analyzers.store.rows import Columns
-from analyzers.store.schema import CONNECTIONS, FLOWS, StoreTable
+from analyzers.store.rows import Columns, window_columns
+from analyzers.store.schema import CONNECTIONS, FLOWS, WINDOWS, StoreTable
 
-FLOW, CONNECTION, FACT = range(3)
+FLOW, CONNECTION, FACT, WINDOW = range(4)
 KINDS = {FLOWS.name: FLOW, CONNECTIONS.name: CONNECTION}
 
 TEXTS = ("network", "observer")
@@ -90,6 +91,23 @@ def fact_batch(facts: Sequence[str]) -> pa.RecordBatch:
     return pa.record_batch(columns, schema=SCHEMA)
 
 
+def window_batch(rows: Array, names: Sequence[str], slot_seconds: int) -> pa.RecordBatch:
+    """Rows of analyzers.kernels.windows; `names` by observers' numbers."""
+    columns = window_columns(rows, slot_seconds)
+    count = len(rows)
+    zeros = np.zeros(2 * count, np.int64)
+    made = dict.fromkeys(SCHEMA.names, zeros)
+    made["meta"] = np.full(2 * count, WINDOW << 16, np.int64)
+    made["ports"] = np.repeat(np.arange(2, dtype=np.int64), count)
+    made["slice"] = np.tile(columns["slice"], 2)
+    made["x_lo"] = np.tile(columns["seconds"], 2)
+    made["evidence"] = np.concatenate([columns["covered"], columns["lost"]]).view(np.int64)
+    made["records"] = np.concatenate([columns["nodata"], columns["skipdata"]]).view(np.int64)
+    observers = pa.array(names, pa.string()).take(pa.array(np.tile(columns["observer"], 2)))
+    made["observer"], made["network"] = observers, pa.array([""] * (2 * count), pa.string())
+    return pa.record_batch([pa.array(made[name]) for name in SCHEMA.names], schema=SCHEMA)
+
+
 def facts_of(batch: pa.RecordBatch) -> list[str]:
     """The facts among merged rows."""
     kinds = np.asarray(batch.column("meta")) >> 16
@@ -108,6 +126,9 @@ def store_columns(batch: pa.RecordBatch) -> Iterator[tuple[StoreTable, pa.Table]
             continue
         rows = batch if len(at) == len(meta) else batch.take(pa.array(at))
         yield table, _as_stored(table, kind, rows)
+    at = np.flatnonzero(meta >> 16 == WINDOW)
+    if len(at):
+        yield WINDOWS, _windows_as_stored(batch.take(pa.array(at)))
 
 
 def _as_stored(table: StoreTable, kind: int, rows: pa.RecordBatch) -> pa.Table:
@@ -133,5 +154,24 @@ def _as_stored(table: StoreTable, kind: int, rows: pa.RecordBatch) -> pa.Table:
         **{name: numbers(to) for to, name in zip(SUMS, ("records", *COUNTERS[kind]), strict=True)},
         **{name: numbers(name) for name in ("slice", "direction", "evidence", "first", "last")},
     }
-    types = {"VARCHAR": pa.string(), "SMALLINT": pa.int16(), "INTEGER": pa.int32(), "BIGINT": pa.int64()}
-    return pa.table({c.name: pa.array(made[c.name]).cast(types[c.parquet_type]) for c in table.columns})
+    return pa.table({c.name: pa.array(made[c.name]).cast(_TYPES[c.parquet_type]) for c in table.columns})
+
+
+def _windows_as_stored(rows: pa.RecordBatch) -> pa.Table:
+    """Each half as a row, zeros in the place of the other: readers merge them."""
+    half = np.asarray(rows.column("ports"))
+    bits, records = np.asarray(rows.column("evidence")), np.asarray(rows.column("records"))
+    made: dict[str, Any] = {
+        "source": np.full(rows.num_rows, "", object),
+        "observer": rows.column("observer"),
+        "seconds": np.asarray(rows.column("x_lo")),
+        "slice": np.asarray(rows.column("slice")),
+        "covered": np.where(half == 0, bits, 0),
+        "lost": np.where(half == 1, bits, 0),
+        "nodata": np.where(half == 0, records, 0),
+        "skipdata": np.where(half == 1, records, 0),
+    }
+    return pa.table({c.name: pa.array(made[c.name]).cast(_TYPES[c.parquet_type]) for c in WINDOWS.columns})
+
+
+_TYPES = {"VARCHAR": pa.string(), "SMALLINT": pa.int16(), "INTEGER": pa.int32(), "BIGINT": pa.int64()}

@@ -14,7 +14,7 @@ import pyarrow.parquet as parquet
 from analyzers.spark.object_group import read_fact
 from analyzers.spark.partial_rows import facts_of, store_columns
 from analyzers.store.places import Place, place_of
-from analyzers.store.schema import CONNECTIONS, FLOWS, SKIPS, SOURCES, StoreTable
+from analyzers.store.schema import CONNECTIONS, FLOWS, SKIPS, SOURCES, WINDOWS, StoreTable
 from analyzers.store.write import merged_counts
 
 ROWS_A_FILE = 4 << 20
@@ -47,7 +47,7 @@ class _Writer:
     def __init__(self, place: Place, job: str) -> None:
         self._place = place
         self._job = job
-        self._rows: dict[str, list[pa.Table]] = {FLOWS.name: [], CONNECTIONS.name: []}
+        self._rows: dict[str, list[pa.Table]] = {FLOWS.name: [], CONNECTIONS.name: [], WINDOWS.name: []}
         self._facts: dict[str, list[dict[str, Any]]] = {SOURCES.name: [], SKIPS.name: []}
         self._done: list[tuple[str, str, list[str]]] = []
 
@@ -85,7 +85,7 @@ class _Writer:
 
     def finished(self) -> list[tuple[str, str, list[str]]]:
         """Write what is held; everything that was written."""
-        for table in (FLOWS, CONNECTIONS):
+        for table in (FLOWS, CONNECTIONS, WINDOWS):
             if self._rows[table.name]:
                 self._write(table, pa.concat_tables(self._rows[table.name]))
         for table in (SOURCES, SKIPS):

@@ -28,7 +28,7 @@ from analyzers.kernels.tables import ALL_TIME
 from analyzers.store.identity import Change, Identity, change_since, identity_of, key_of
 from analyzers.store.memory import BoundedTables, Shares, divide
 from analyzers.store.rows import Columns, Emptier
-from analyzers.store.schema import CONNECTIONS, FLOWS, StoreTable
+from analyzers.store.schema import CONNECTIONS, FLOWS, WINDOWS, StoreTable
 from analyzers.store.write import FlowStore, SourceFacts, Transaction
 
 COMMIT_SECONDS = 1.0
@@ -264,7 +264,7 @@ class Intake:
 
     def _receive(self, one: _Object, table: StoreTable, columns: Columns) -> None:
         """Rows of a living object: kept while they are few, else written to a transaction of its own."""
-        count = len(columns["first"])
+        count = len(columns["observer"])
         with one.lock:
             if one.dead or not count:
                 return
@@ -326,7 +326,7 @@ class Intake:
                 return
             transaction = self._store.begin()
             try:
-                for table in (FLOWS, CONNECTIONS):
+                for table in (FLOWS, CONNECTIONS, WINDOWS):
                     chunks = [columns for one in finished for of, columns in one.chunks if of is table]
                     if chunks:
                         transaction.add_rows(
@@ -412,7 +412,7 @@ class _Hand:
         store = self._intake._store
         fresh = Emptier(self._intake._options.cuts, store.slice_seconds, store.numbers_of)
         emptier = self._emptiers.setdefault(tables.flow_log, fresh)
-        for table, columns in emptier.chunks(tables):
+        for table, columns in (*emptier.chunks(tables), emptier.windows(tables)):
             self._intake._receive(one, table, columns)
 
     def _check(self) -> None:

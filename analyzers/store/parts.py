@@ -19,6 +19,7 @@ from analyzers.store.schema import (
     FLOWS,
     SKIPS,
     SOURCES,
+    WINDOWS,
     StoreTable,
     from_parquet,
 )
@@ -59,13 +60,13 @@ def _attach_parquet(connection: duckdb.DuckDBPyConnection, number: int, path: st
     name = f"part{number}"
     with plain_errors(path):
         connection.execute(f"CREATE SCHEMA {name}")
-        files = {table.name: there.sql(table.name) for table in (SOURCES, SKIPS, FLOWS, CONNECTIONS)}
+        files = {table.name: there.sql(table.name) for table in (SOURCES, SKIPS, WINDOWS, FLOWS, CONNECTIONS)}
         for column in ("network", "observer"):
             names = (
                 " UNION ".join(
                     f"SELECT {column} AS name FROM {files[table.name]}"
-                    for table in (FLOWS, CONNECTIONS)
-                    if files[table.name]
+                    for table in (FLOWS, CONNECTIONS, WINDOWS)
+                    if files[table.name] and column in (c.name for c in table.columns)
                 )
                 or "SELECT '' AS name"
             )
@@ -80,7 +81,7 @@ def _attach_parquet(connection: duckdb.DuckDBPyConnection, number: int, path: st
             f"SELECT row_number() OVER (ORDER BY key, name) AS id, {listed} FROM {keys}" if keys else _nothing(SOURCES)
         )
         connection.execute(f"CREATE TABLE {name}.sources AS {numbered}")
-        for table in (SKIPS, FLOWS, CONNECTIONS):
+        for table in (SKIPS, WINDOWS, FLOWS, CONNECTIONS):
             connection.execute(f"CREATE VIEW {name}.{table.name} AS {_as_stored(table, files[table.name], name)}")
     return Part(number, f"{name}.", path)
 

@@ -12,10 +12,10 @@ from analyzers.ingest.coverage import SkipCounts
 from analyzers.ingest.direction import settle_rows
 from analyzers.store.database import plain_errors, whole_number
 from analyzers.store.memory import CONNECTION_BYTES, FLOW_BYTES
-from analyzers.store.merging import merged_rows, write_cuts
+from analyzers.store.merging import merge_expression, merged_rows, write_cuts
 from analyzers.store.parts import Names, Part, attach, unify_names
-from analyzers.store.rows import Columns, connection_words
-from analyzers.store.schema import CONNECTIONS, FLOWS
+from analyzers.store.rows import Columns, connection_words, window_rows
+from analyzers.store.schema import CONNECTIONS, FLOWS, WINDOWS
 from analyzers.store.settling import settle_in_database
 from analyzers.store.spill import Spill
 from analyzers.store.write import SourceFacts
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     import duckdb
 
     from analyzers.ingest.aggregate import IngestOptions
+    from analyzers.ingest.windows import Windows
+
+WINDOWS_AT_ONCE = 1 << 18
+"""Rows about times covered that are fetched at once: some 20 MB."""
 
 
 class Reading:
@@ -77,6 +81,29 @@ class Reading:
         )
         query = f'SELECT coalesce(sum(records), 0)::BIGINT, min("first"), max("last") FROM ({rows})'
         self.records, self.first, self.last = self._connection.execute(query).fetchall()[0]
+
+    def windows(self, known: Windows) -> None:
+        """Add what the stores tell of the times that records cover."""
+        window = self._options.window
+        limits = [f"slice >= {window.since}"] if window.since is not None else []
+        limits += [f"slice + seconds <= {window.until}"] if window.until is not None else []
+        for part in self.parts:
+            with plain_errors(part.path):
+                table = f"{part.prefix}{WINDOWS.name}"
+                names = dict(self._connection.execute(f"SELECT id, name FROM {part.prefix}observers").fetchall())
+                listed = [names.get(number, "") for number in range(max(names, default=0) + 1)]
+                for seconds, count in self._connection.execute(
+                    f"SELECT seconds, count(*) FROM {table} GROUP BY seconds ORDER BY seconds"
+                ).fetchall():
+                    step = max(1, len(listed) * WINDOWS_AT_ONCE // max(count, 1))
+                    for start in range(0, len(listed), step):
+                        these = [f"observer >= {start}", f"observer < {start + step}", f"seconds = {seconds}"]
+                        rows = self._connection.execute(
+                            f"SELECT {', '.join(c.name for c in WINDOWS.keys if c.name != 'source')}, "
+                            f"{', '.join(merge_expression(c) for c in WINDOWS.values)} "
+                            f"FROM {table} WHERE {' AND '.join(these + limits)} GROUP BY observer, seconds, slice"
+                        ).fetchnumpy()
+                        known.add(window_rows(rows), listed, seconds)
 
     def sources(self) -> list[SourceFacts]:
         """What the stores tell of the objects in them, in the order of names."""

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from analyzers.ingest.direction import service_columns
 from analyzers.ingest.worker_tables import WorkerTables
 from analyzers.kernels import tables as t
-from analyzers.kernels.record import S_ADDRESSES, S_CONNECTIONS, S_SERVICES
-from analyzers.store.schema import CONNECTIONS, FLOWS, StoreTable
+from analyzers.kernels.record import S_ADDRESSES, S_CONNECTIONS, S_SERVICES, S_SLOT_SECONDS, S_WINDOWS
+from analyzers.kernels.windows import WINDOW_WORDS
+from analyzers.store.schema import CONNECTIONS, FLOWS, WINDOWS, StoreTable
 
 Array = NDArray[Any]
 Columns = dict[str, Array]
@@ -107,6 +108,29 @@ def connection_chunks(tables: WorkerTables, stretches: Stretches, slice_seconds:
         }
 
 
+def window_columns(rows: Array, slot_seconds: int) -> Columns:
+    """Rows of analyzers.kernels.windows as columns of schema.WINDOWS but `source`; observers' numbers are theirs."""
+    return {
+        "observer": (rows[:, 0] >> t.U40).astype(np.intp),
+        "seconds": np.full(len(rows), slot_seconds, np.int64),
+        "slice": (rows[:, 0] & t.MASK40).astype(np.int64) * slot_seconds,
+        "covered": rows[:, 1].copy(),
+        "lost": rows[:, 2].copy(),
+        "nodata": rows[:, 3] >> t.U32,
+        "skipdata": rows[:, 3] & t.MASK32,
+    }
+
+
+def window_rows(columns: Columns) -> Array:
+    """The way back of `window_columns`: uint64[n, WINDOW_WORDS], all of slots of one length."""
+    slot = columns["slice"].astype(np.uint64) // np.maximum(columns["seconds"].astype(np.uint64), np.uint64(1))
+    rows = np.empty((len(slot), WINDOW_WORDS), np.uint64)
+    rows[:, 0] = (columns["observer"].astype(np.uint64) << t.U40) | slot
+    rows[:, 1], rows[:, 2] = columns["covered"], columns["lost"]
+    rows[:, 3] = (columns["nodata"].astype(np.uint64) << t.U32) | columns["skipdata"].astype(np.uint64)
+    return rows
+
+
 def _slices(first: Array, slice_seconds: int) -> Array:
     return first - first % np.int64(slice_seconds) if slice_seconds else np.zeros(len(first), np.int64)
 
@@ -149,6 +173,15 @@ class Emptier:
                 columns["observer"] = self._numbers("observer", tables.observer_names())[columns["observer"]]
                 yield table, columns
         tables.clear()
+
+    def windows(self, tables: WorkerTables) -> tuple[StoreTable, Columns]:
+        """What the records cover, with all columns but `source`; the tables know of no windows afterwards."""
+        state = tables.tables.state
+        rows = tables.tables.windows[: state[S_WINDOWS]]
+        columns = window_columns(rows, int(state[S_SLOT_SECONDS]))
+        columns["observer"] = self._numbers("observer", tables.observer_names())[columns["observer"]]
+        tables.clear_windows()
+        return WINDOWS, columns
 
     def _numbers(self, name: str, names: list[str]) -> Array:
         known = self._known[name]

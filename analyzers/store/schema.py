@@ -2,9 +2,9 @@
 
 A store is either a DuckDB file or a directory (object-store prefix) of Parquet files:
 
-    DuckDB    tables meta, networks, observers, sources, skips, flows, connections
+    DuckDB    tables meta, networks, observers, sources, skips, windows, flows, connections
     Parquet   MARKER (JSON: {"schema": VERSION, "slice_seconds": n}), sources/*.parquet, skips/*.parquet,
-              flows/*.parquet, connections/*.parquet
+              windows/*.parquet, flows/*.parquet, connections/*.parquet
 
 `flows` has the records whose direction the records themselves settle, `connections` all others: both ports kept, ends
 in canonical order (a before b by address, then port), so that who serves can be settled over everything that is read.
@@ -200,6 +200,22 @@ SKIPS = StoreTable(
     parquet=True,
 )
 
+WINDOWS = StoreTable(
+    "windows",
+    "which times an interface's records cover: one row an observer, slot of time and source object",
+    (
+        StoreColumn("source", "UINTEGER", "id", "the object it was read from", dictionary="sources"),
+        StoreColumn("observer", "UINTEGER", "id", "the interface", "key", "observers"),
+        StoreColumn("seconds", "BIGINT", "s", "length of the slot: an hour, twice or four times that, ..."),
+        StoreColumn("slice", "BIGINT", "s UTC", "start of the slot, a multiple of its length"),
+        StoreColumn("covered", "UBIGINT", "bits", "its sixtieths that a record with traffic or NODATA touches", "or"),
+        StoreColumn("lost", "UBIGINT", "bits", "its sixtieths that a SKIPDATA record touches", "or"),
+        StoreColumn("nodata", "UBIGINT", "count", "NODATA records that begin in it", "sum"),
+        StoreColumn("skipdata", "UBIGINT", "count", "SKIPDATA records that begin in it", "sum"),
+    ),
+    parquet=True,
+)
+
 META = StoreTable(
     "meta",
     "facts about the store itself",
@@ -223,7 +239,7 @@ def _names(table: str, meaning: str) -> StoreTable:
 
 NETWORKS = _names("networks", "names of networks")
 OBSERVERS = _names("observers", "names of interfaces and captures")
-TABLES = (META, NETWORKS, OBSERVERS, SOURCES, SKIPS, FLOWS, CONNECTIONS)
+TABLES = (META, NETWORKS, OBSERVERS, SOURCES, SKIPS, WINDOWS, FLOWS, CONNECTIONS)
 
 
 def create_statement(table: StoreTable, prefix: str = "") -> str:

@@ -39,6 +39,7 @@ from analyzers.store.schema import (
     SOURCES,
     TABLES,
     VERSION,
+    WINDOWS,
     StoreTable,
     to_parquet,
 )
@@ -155,6 +156,7 @@ def forget(path: str, patterns: Sequence[str], between: tuple[int, int] | None, 
             rows = 0
             for table in (FLOWS, CONNECTIONS):
                 rows += whole_number(connection, f"DELETE FROM {table.name} WHERE {' AND '.join(conditions)}")
+            connection.execute(f"DELETE FROM {WINDOWS.name} WHERE {' AND '.join(conditions)}")
             objects = 0
             if patterns and not between:
                 connection.execute(f"DELETE FROM {SKIPS.name} WHERE source IN (SELECT id FROM chosen)")
@@ -216,6 +218,7 @@ def compact(path: str, merge_before: int | None, memory: int, threads: int) -> t
                 before += whole_number(connection, f"SELECT count(*) FROM {old}{table.name}")
                 connection.execute(f"INSERT INTO fresh.{table.name} BY NAME {_compacted(table, old, merge_before)}")
                 after += whole_number(connection, f"SELECT count(*) FROM fresh.{table.name}")
+            connection.execute(f"INSERT INTO fresh.{WINDOWS.name} BY NAME {_compacted(WINDOWS, old, merge_before)}")
             if merge_before is not None:
                 connection.execute(
                     f"UPDATE fresh.sources SET merged = greatest(merged, {merge_before}) "
@@ -247,7 +250,7 @@ def _compacted(table: StoreTable, old: str, merge_before: int | None) -> str:
     rows = f"(SELECT * REPLACE ({source} AS source) FROM {old}{table.name})"
     values = ", ".join(merge_expression(c) for c in table.values)
     # in the order that questions are asked in, which also packs best
-    return f"SELECT {', '.join(keys)}, {values} FROM {rows} GROUP BY {', '.join(keys)} ORDER BY slice, source, network"
+    return f"SELECT {', '.join(keys)}, {values} FROM {rows} GROUP BY {', '.join(keys)} ORDER BY slice, source, observer"
 
 
 def export_parquet(path: str, folder: Path, memory: int, threads: int) -> int:
@@ -266,7 +269,7 @@ def export_parquet(path: str, folder: Path, memory: int, threads: int) -> int:
     ):
         part = attach(connection, 1, path, Path(fetched))
         seconds = _slice_seconds(connection, part, path)
-        for table in (SOURCES, SKIPS, FLOWS, CONNECTIONS):
+        for table in (SOURCES, SKIPS, WINDOWS, FLOWS, CONNECTIONS):
             (folder / table.name).mkdir()
             target = quoted(str(folder / table.name / "part-0.parquet"))
             connection.execute(

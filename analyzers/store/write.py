@@ -21,7 +21,7 @@ from analyzers.store.database import (
 )
 from analyzers.store.identity import Identity
 from analyzers.store.rows import Columns
-from analyzers.store.schema import CONNECTIONS, FLOWS, SKIPS, SOURCES, StoreTable
+from analyzers.store.schema import CONNECTIONS, FLOWS, SKIPS, SOURCES, WINDOWS, StoreTable
 
 if TYPE_CHECKING:
     pass
@@ -130,7 +130,7 @@ class Transaction:
 
     def add_rows(self, table: StoreTable, columns: Columns) -> None:
         """Rows with all columns of schema.py; source, network and observer in the store's numbers."""
-        if len(columns["first"]):
+        if len(columns["observer"]):
             with plain_errors(self._path):
                 insert(self._cursor, table.name, columns)
 
@@ -158,7 +158,7 @@ class Transaction:
     def remove(self, number: int) -> None:
         """A source with its rows."""
         with plain_errors(self._path):
-            for table in (FLOWS, CONNECTIONS, SKIPS):
+            for table in (FLOWS, CONNECTIONS, SKIPS, WINDOWS):
                 self._cursor.execute(f"DELETE FROM {table.name} WHERE source = ?", [number])
             self._cursor.execute(f"DELETE FROM {SOURCES.name} WHERE id = ?", [number])
 

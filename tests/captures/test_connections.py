@@ -13,9 +13,18 @@ from analyzers.flows import address_halves
 from analyzers.ingest.aggregate import IngestOptions, cut_facts, network_names
 from analyzers.kernels import tables as t
 from analyzers.kernels.capture_files import CaptureReader
-from analyzers.kernels.connections import C_CONNECTIONS, C_ERRORS, C_FIRST, C_LAST, C_PACKETS, PACKETS_AT_ONCE, Target
+from analyzers.kernels.connections import (
+    C_CONNECTIONS,
+    C_ERRORS,
+    C_FIRST,
+    C_LAST,
+    C_OUTSIDE,
+    C_PACKETS,
+    PACKETS_AT_ONCE,
+    Target,
+)
 from analyzers.kernels.ipv4_flows import FLOW_WORDS, Flows
-from analyzers.kernels.record import new_state
+from analyzers.kernels.record import S_SINCE, S_UNTIL, new_state
 from captures.kernel import Timed, array, read
 from captures.writing import Packet, ethernet, ipv4, pcap, pcapng
 
@@ -157,6 +166,59 @@ def test_more_connections_than_are_kept_together(flows: int) -> None:
     assert len(expected) > 2500
     assert as_table(rows) == expected
     assert counters[C_PACKETS] == 12_000
+
+
+def by_slice(packets: Sequence[Timed], span: int) -> dict[int, dict[object, list[object]]]:
+    """What `slowly` makes of the packets of each time slice."""
+    slices: dict[int, list[Timed]] = {}
+    for packet in packets:
+        slices.setdefault(packet[2] // span, []).append(packet)
+    tables = {number: slowly(part)[0] for number, part in slices.items()}
+    return {number: table for number, table in tables.items() if table}
+
+
+def sliced(rows: np.ndarray, span: int) -> dict[int, dict[object, list[object]]]:
+    number = (rows[:, 12] >> np.uint64(32)) // np.uint64(span)
+    return {one: as_table(rows[number == np.uint64(one)]) for one in np.unique(number).tolist()}
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.tuples(frames(), st.integers(1, 4000)), max_size=60), st.sampled_from([60, 900, 3600]))
+def test_no_row_spans_two_time_slices(made: list[tuple[bytes, int]], span: int) -> None:
+    data = pcap([Packet(frame, second) for frame, second in made])
+    rows, _ = aggregated(data, small_flows(256), state=new_state(span))
+    assert sliced(rows, span) == by_slice(read(data)[0], span)
+
+
+@pytest.mark.parametrize("flows", [256, 1 << 18])
+def test_time_slices_stay_apart_where_tables_grow(flows: int) -> None:
+    chance = np.random.default_rng(flows)
+    packets = []
+    for number in chance.integers(0, 900, 9000).tolist():
+        if number % 3:
+            frame = segment(1 + number % 7, 10, 1000 + number, 443, 0x10)
+        else:
+            frame = six(1 + number % 7, 10, 17, number.to_bytes(2, "big") + bytes([1, 1, 0, 8, 0, 0]))
+        packets.append(Packet(frame, int(chance.integers(1, 3600))))
+    data = pcap(packets)
+    rows, counters = aggregated(data, Flows.empty() if flows == 1 << 18 else small_flows(flows), state=new_state(900))
+    expected = by_slice(read(data, capacity=4096)[0], 900)
+    assert len(expected) == 4 and min(map(len, expected.values())) > 500
+    assert sliced(rows, 900) == expected
+    assert counters[C_PACKETS] == 9000
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.tuples(frames(), st.integers(1, 100)), max_size=40), st.integers(0, 110), st.integers(0, 110))
+def test_packets_outside_of_the_window_are_only_counted(made: list[tuple[bytes, int]], since: int, until: int) -> None:
+    data = pcap([Packet(frame, second) for frame, second in made])
+    state = new_state(int(t.ALL_TIME))
+    state[S_SINCE], state[S_UNTIL] = since, max(since, until)
+    rows, counters = aggregated(data, small_flows(256), state=state)
+    inside = [packet for packet in read(data)[0] if since <= packet[2] < until]
+    expected, errors = slowly(inside)
+    assert as_table(rows) == expected
+    assert (counters[C_ERRORS], counters[C_OUTSIDE]) == (errors, len(made) - len(inside))
 
 
 def test_owners_that_change_keep_rows_apart() -> None:

@@ -15,7 +15,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from analyzers.flows import FlowTable, IngestReport, address_text
-from analyzers.ingest.aggregate import IngestOptions, aggregate
+from analyzers.ingest.aggregate import IngestOptions, aggregate, cut_facts
+from analyzers.ingest.reading import Worker, plan
+from analyzers.ingest.sources import Source
+from analyzers.ingest.worker_tables import WorkerTables
+from analyzers.kernels.record import S_CONNECTIONS
+from analyzers.kernels.tables import ALL_TIME
+from analyzers.objects.key_layout import Window
 from analyzers.ports import EPHEMERAL_START, SERVICE_PORTS
 from tests.ingest import text_twin
 
@@ -240,6 +246,69 @@ def test_the_same_answers_without_the_jit(tmp_path: Path) -> None:
         )  # fmt: skip
         outputs.append(done.stdout)
     assert outputs[0] == outputs[1]
+
+
+def connection_rows(paths: list[Path], span: int = int(ALL_TIME)) -> list[list[object]]:
+    """The connection rows of files, each read into tables of its own, which the first ones then absorb; sorted."""
+    first: WorkerTables | None = None
+    for path in paths:
+        tables = WorkerTables((), {}, span=span)
+        worker = Worker(tables, cut_facts(IngestOptions(), ()), ())
+        for item in plan([Source(str(path))], None, frozenset(), [])[0]:
+            worker.process(item)
+        if first is None:
+            first = tables
+        else:
+            first.absorb(tables)
+    assert first is not None
+    names, rows = first.observer_names(), first.tables.connections[: first.tables.state[S_CONNECTIONS]].tolist()
+    return sorted([*row[:5], names[row[5] & 0xFFFF_FFFF], *row[6:]] for row in rows)
+
+
+def test_no_connection_row_spans_two_time_slices(tmp_path: Path) -> None:
+    chance = random.Random(5)
+    lines: list[str] = []
+    for _ in range(9000):
+        ends = [f"10.0.0.{chance.randrange(4)} {40000 + chance.randrange(300)}", "10.0.1.1 50000"]
+        (src, sport), (dst, dport) = (end.split(" ") for end in chance.sample(ends, 2))
+        start = 1_700_000_000 + chance.randrange(3600)
+        lines.append(
+            f"2 1 eni-{chance.randrange(2)} {src} {dst} {sport} {dport} 6 3 99 {start} {start + 60} ACCEPT OK\n"
+        )
+    (tmp_path / "one").write_text("".join(lines[:5000]))
+    (tmp_path / "other").write_text("".join(lines[5000:]))
+    found = connection_rows([tmp_path / "one", tmp_path / "other"], 900)
+    expected: list[list[object]] = []
+    slices = {int(line.split(" ")[10]) // 900 for line in lines}
+    for number in slices:
+        (tmp_path / "part").write_text("".join(line for line in lines if int(line.split(" ")[10]) // 900 == number))
+        expected += connection_rows([tmp_path / "part"])
+    assert len(slices) > 3 and len(found) > 3000  # the index has grown, and was filled anew
+    assert found == sorted(expected)
+    assert len(connection_rows([tmp_path / "one", tmp_path / "other"])) < len(found) / 2
+
+
+def test_records_outside_of_the_window_are_only_counted(tmp_path: Path) -> None:
+    lines = [line for line in generated(300).splitlines(keepends=True) if line[0] == "2"]
+    for at in range(0, len(lines), 3):
+        fields = lines[at].split(" ")
+        fields[10], fields[11] = str(int(fields[10]) + at * 37), str(int(fields[11]) + at * 37)
+        lines[at] = " ".join(fields)
+    (tmp_path / "log").write_text("".join(lines))
+    ends = sorted(int(line.split(" ")[11]) for line in lines)
+    window = Window(ends[len(ends) // 2], ends[len(ends) * 3 // 4])
+    inside = [line for line in lines if window.since <= int(line.split(" ")[11]) < window.until]  # type: ignore[operator]
+    (tmp_path / "inside").write_text("".join(inside))
+    flows, report = read(tmp_path / "log", window=window)
+    alone, told = read(tmp_path / "inside")
+    assert 10 < len(inside) < len(lines) - 10
+    assert settled(flows) == settled(alone)
+    assert (report.records, report.first, report.last, report.windows) == (
+        told.records, told.first, told.last, told.windows,
+    )  # fmt: skip
+    outside, _ = read(tmp_path / "log")
+    counted = int(outside["records"].sum()) - told.records
+    assert f"{counted} records end outside of the window: not counted" in report.notes
 
 
 def test_no_row_spans_two_time_slices(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
-"""Layout 0 told neither how a row's direction was found, nor whose rows had been merged, nor what records lack."""
+"""Layout 0 told neither how a row's direction was found, nor whose rows had been merged, nor what records lack and
+what times they cover."""
 
 from __future__ import annotations
 
@@ -12,3 +13,8 @@ def migrate(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute("ALTER TABLE sources ADD COLUMN merged BIGINT DEFAULT 0")
     connection.execute("ALTER TABLE sources ADD COLUMN unit VARCHAR DEFAULT 'offset'")
     connection.execute("ALTER TABLE sources ADD COLUMN plain BOOLEAN DEFAULT false")
+    connection.execute(
+        "CREATE TABLE windows (source UINTEGER NOT NULL, observer UINTEGER NOT NULL, seconds BIGINT NOT NULL, "
+        "slice BIGINT NOT NULL, covered UBIGINT NOT NULL, lost UBIGINT NOT NULL, nodata UBIGINT NOT NULL, "
+        "skipdata UBIGINT NOT NULL)"
+    )
