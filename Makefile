@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin
 
-.PHONY: demo test lint types contracts unit samples clean
+.PHONY: demo test lint types contracts unit samples bench fuzz-nca clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -41,5 +41,14 @@ $(VENV)/.bench: $(VENV)/.installed
 bench: $(VENV)/.bench
 	$(RUN)/python -m tests.bench.run
 
+# NCA pins what it needs, so it has an environment of its own; nothing of it is imported here
+.venv-nca/.installed: Makefile
+	$(PYTHON) -m venv .venv-nca
+	.venv-nca/bin/pip install --quiet --disable-pip-version-check network-config-analyzer==2.1.0
+	touch $@
+
+fuzz-nca: $(VENV)/.installed .venv-nca/.installed
+	$(RUN)/python -m tests.nca.fuzz --rounds $(or $(ROUNDS),1000)
+
 clean:
-	rm -rf $(VENV) demo-out bench-data
+	rm -rf $(VENV) .venv-nca demo-out bench-data

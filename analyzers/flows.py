@@ -160,6 +160,7 @@ class IngestReport:
     formats: dict[str, int] = field(default_factory=dict)  # format name -> sources
     first: int | None = None
     last: int | None = None
+    plain_sources: int = 0  # flow logs that tell interfaces' addresses only: no pkt-srcaddr and pkt-dstaddr
 
     @property
     def skipped(self) -> int:

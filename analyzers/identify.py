@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analyzers.flows import Direction, FlowTable, address_object, address_text, protocol_name
+from analyzers.gateways import gateway_legs
 from analyzers.inventory import Endpoint, Inventory
 from analyzers.inventory.resolve import AMBIGUOUS, POD_RANGE, SERVICE, UNKNOWN, Resolver
 from analyzers.inventory.services import PodIndex, target_port
@@ -96,6 +97,9 @@ def identify(flows: FlowTable, inventory: Inventory) -> IdentifiedFlows:
     behind = client == SERVICE
     group = _is_group_address(flows)
     unplaced.add("multicast, broadcast or unspecified address", group)
+    legs = gateway_legs(flows, inventory, client, server) & ~group
+    unplaced.add("a gateway's leg of a connection: its ends' own interfaces tell the rest", legs)
+    group |= legs
     unplaced.add("ambiguous address: more than one owner at that time, or in more than one network", several & ~group)
     unplaced.add("address of a pod range that no known pod held at that time", lost & ~several & ~group)
     unplaced.add("a Service address as client", behind & ~several & ~lost & ~group)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
 import numpy as np
 
+from analyzers.blind_spots import blind_spots
 from analyzers.build_map import build_map
 from analyzers.flows import IngestReport, address_text
 from analyzers.identify import EXTERNAL, IdentifiedFlows, identify
 from analyzers.ingest.aggregate import IngestOptions, aggregate
+from analyzers.ingest.log_formats import log_formats
 from analyzers.ingest.sources import InputError
 from analyzers.inventory import Inventory
 from analyzers.inventory.load import InventoryError, load_inventory
@@ -24,7 +26,7 @@ from analyzers.servicemap import ServiceMap
 from flowctl.options import Inputs, network_patterns
 from flowctl.progress import reading_progress
 from policygen.qualification import Qualification, qualify
-from policygen.verify.evaluate import FlowEnd
+from policygen.verify.matching import FlowEnd
 from policygen.verify.replay import ReplayFlow
 
 
@@ -44,12 +46,14 @@ class Observation:
         return replay_flows(self)
 
 
-def observe(inputs: Inputs) -> Observation:
-    """Read inventory and sources. Raises click.UsageError for names that lead nowhere."""
+def observe(inputs: Inputs, known: Inventory | None = None) -> Observation:
+    """Read sources and inventory, unless it is `known` already. Raises click.UsageError for names that lead nowhere."""
     if not compiled_before():
         click.echo("flowctl: compiling kernels for this machine, once (about half a minute) ...", err=True)
     try:
-        inventory = load_inventory(list(inputs.inventory)) if inputs.inventory else Inventory()
+        inventory = known if known is not None else Inventory()
+        if known is None and inputs.inventory:
+            inventory = load_inventory(list(inputs.inventory))
         hi, lo, port, protocol = declared_ports(inventory)
         declared = frozenset(zip(hi.tolist(), lo.tolist(), port.tolist(), protocol.tolist(), strict=True))
         with reading_progress() as progress:
@@ -63,6 +67,7 @@ def observe(inputs: Inputs) -> Observation:
                     cuts=cuts(inventory),
                     declared=declared,
                     window=Window(inputs.since, inputs.until),
+                    log_formats=log_formats(inputs.log_format, inventory.flow_logs),
                     progress=progress,
                     memory_bytes=inputs.memory,
                     stores=inputs.stores,
@@ -70,6 +75,8 @@ def observe(inputs: Inputs) -> Observation:
             )
     except (InputError, InventoryError) as problem:
         raise click.UsageError(str(problem)) from problem
+    told = blind_spots(flows, inventory, report.plain_sources)
+    report = replace(report, notes=tuple(sorted({*report.notes, *told})))
     identified = identify(flows, inventory)
     service_map, edge_of_row = build_map(identified)
     return Observation(inventory, report, service_map, qualify(service_map.edges), identified, edge_of_row)

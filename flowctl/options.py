@@ -24,6 +24,7 @@ class Inputs:
     format: str | None = None
     threads: int = 0
     strict: bool = False
+    log_format: tuple[str, ...] = ()  # field names of records that carry no header
     stores: tuple[str, ...] = ()
     memory: int = 0
     since: int | None = None  # s UTC
@@ -41,6 +42,7 @@ def inputs_of(sources: tuple[str, ...], options: dict[str, Any]) -> Inputs:
         options["input_format"],
         options["threads"],
         options["strict"],
+        options["log_format"],
         options["stores"],
         options["memory"],
         options["since"],
@@ -114,6 +116,17 @@ def store_option(function: F) -> F:
     )(function)
 
 
+def _log_format(_context: click.Context, _parameter: click.Parameter, value: str | None) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    from analyzers.ingest.log_formats import parse_log_format
+
+    try:
+        return parse_log_format(value)
+    except ValueError as problem:
+        raise click.BadParameter(str(problem)) from problem
+
+
 def input_options(function: F, format_flags: tuple[str, ...] = ("--format", "--input-format")) -> F:
     """The options of everything that reads sources. `format_flags`: where --format is taken already."""
     for option in (
@@ -135,6 +148,13 @@ def input_options(function: F, format_flags: tuple[str, ...] = ("--format", "--i
             "input_format",
             type=click.Choice(["aws-vpc", "capture"]),
             help="Take every source for this format instead of sniffing.",
+        ),
+        click.option(
+            "--log-format",
+            callback=_log_format,
+            metavar="FORMAT",
+            help="Fields of flow-log records that carry no header (CloudWatch Logs), as describe-flow-logs has it: "
+            "'${version} ${interface-id} ...'.",
         ),
         click.option(
             "--network",

@@ -249,8 +249,31 @@ def print_verified(observation: Observation, judged: Sequence[Judged]) -> None:
     print_reading(out, observation)
     print_map_summary(out, observation)
     for one in judged:
-        for problem in one.problems:
+        for problem in one.problems[:ROWS]:
             out.print(f"[bold red]left out:[/] {clean(problem)}", soft_wrap=True)
-        unused = [str(hit.rule) for hit in one.proof.hits if not hit.flows]
-        _print_list(out, f"Rules that no flow needed ({one.kind})", unused)
+        for remark in one.remarks[:ROWS]:
+            out.print(f"note: {clean(remark)}", soft_wrap=True)
+        _print_list(out, f"Rules that no flow needed ({one.kind})", one.unused_rules)
+        _print_list(
+            out, "Allowed and least used", [str(loose) for loose in one.tightness.loosest] if one.tightness else []
+        )
         print_proof(out, f"{one.policies} {one.kind} objects", one.proof)
+        out.print()
+        out.print(table("Policies against what was seen", ("what", "how many", "first"), _verdict_rows(one), (1,)))
+
+
+def _verdict_rows(one: Judged) -> list[tuple[str, str, str]]:
+    proof, tight = one.proof, one.tightness
+    first = proof.denied[0].flow if proof.denied else None
+    witness = f"{first.source_label} -> {first.destination_label}" if first else ""
+    port = f" {port_text(protocol_name(first.protocol), first.port)}" if first else ""
+    rows = [
+        ("flows denied", f"{len(proof.denied):,} of {proof.flows:,}", witness + port),
+        ("rules no flow used", f"{len(one.unused_rules):,} of {len(proof.hits):,}", next(iter(one.unused_rules), "")),
+    ]
+    if tight is not None:
+        share = f" ({tight.share:.1%})" if tight.share is not None else ""
+        loosest = str(tight.loosest[0]) if tight.loosest else ""
+        rows.append(("allowed cells ever used", f"{tight.used:,} of {tight.allowed:,}{share}", loosest))
+        rows.append(("allowed pairs ever used", f"{tight.used_pairs:,} of {tight.pairs:,}", ""))
+    return rows

@@ -14,7 +14,9 @@ from flowctl import __version__
 from flowctl.observe import Observation, write_files
 from flowctl.printing import time_text
 from flowctl.targets import TargetResult
+from flowctl.verifying import Judged
 from policygen.verify.replay import Denial, ReplayReport
+from policygen.verify.tightness import Tightness
 
 NAME = "report.json"
 FORMAT_VERSION = 1
@@ -100,6 +102,46 @@ def proof_document(proof: ReplayReport) -> Json:
         "always_allowed": proof.always_allowed,
         "unrestricted": proof.unrestricted,
         "unused_rules": [str(hit.rule) for hit in proof.hits if not hit.flows],
+    }
+
+
+def verified_document(observation: Observation, judged: Sequence[Judged]) -> str:
+    """What `verify` found, as JSON text."""
+    document = {
+        "format_version": FORMAT_VERSION,
+        "ingest": ingest_document(observation.ingest),
+        "inventory_notes": [asdict(note) for note in observation.inventory.notes],
+        "policies": [
+            {
+                "kind": one.kind,
+                "policies": one.policies,
+                **proof_document(one.proof),
+                "rules": [
+                    {"rule": str(hit.rule), "flows": hit.flows, "records": hit.records} for hit in one.proof.hits
+                ],
+                "tightness": _tightness_document(one.tightness),
+                "left_out": list(one.problems),
+                "notes": list(one.remarks),
+            }
+            for one in judged
+        ],
+    }
+    return json.dumps(document, indent=2, ensure_ascii=False)
+
+
+def _tightness_document(tight: Tightness | None) -> Json | None:
+    if tight is None:
+        return None
+    return {
+        "allowed_cells": tight.allowed,
+        "used_cells": tight.used,
+        "share": tight.share,
+        "allowed_pairs": tight.pairs,
+        "used_pairs": tight.used_pairs,
+        "loosest": [
+            {"src": one.source, "dst": one.destination, "conn": str(one.connections), "unused_cells": one.unused}
+            for one in tight.loosest
+        ],
     }
 
 

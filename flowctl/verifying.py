@@ -1,43 +1,67 @@
-"""Any directory of policies, judged against what was seen."""
+"""Any set of policies, judged against what was seen."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import click
 
 from flowctl.observe import Observation
-from policygen.manifests import read_policies
-from policygen.terraform import read_groups
-from policygen.verify.replay import ReplayReport, replay
+from flowctl.policy_sources import LoadedPolicies
+from policygen.verify.profiles import SPEC, CniProfile
+from policygen.verify.reachability import Reachability
+from policygen.verify.replay import ReplayFlow, ReplayReport, replay
 from policygen.verify.security_groups import replay_groups
+from policygen.verify.tightness import Tightness, tightness
 
 
 @dataclass(frozen=True)
 class Judged:
-    """The outcome for one kind of policies."""
+    """The outcome for one kind of policies. `tightness` None: not known for this kind."""
 
     kind: str
     policies: int
     proof: ReplayReport
-    problems: tuple[str, ...]
+    problems: tuple[str, ...] = ()  # what was left out
+    remarks: tuple[str, ...] = ()
+    tightness: Tightness | None = None
+
+    @property
+    def unused_rules(self) -> tuple[str, ...]:
+        """Rules that no flow needed."""
+        return tuple(str(hit.rule) for hit in self.proof.hits if not hit.flows)
 
 
-def verify(folder: Path, observation: Observation) -> list[Judged]:
-    """NetworkPolicies and security groups below `folder`, each kind that is there. Raises click.UsageError for none."""
+def verify(loaded: LoadedPolicies, observation: Observation, profile: CniProfile = SPEC) -> list[Judged]:
+    """Kubernetes policies and security groups, each kind that is there. Raises click.UsageError for none."""
     flows = observation.qualified_flows()
     found: list[Judged] = []
-    manifests = read_policies([folder])
-    if manifests.policies or manifests.problems:
-        proof = replay(manifests, observation.inventory, flows)
-        problems = tuple(f"{p.where}: {p.reason}" for p in manifests.problems)
-        found.append(Judged("NetworkPolicy", len(manifests.policies), proof, problems))
-    if folder.suffix == ".tf" or (folder.is_dir() and any(folder.rglob("*.tf"))):
-        groups = read_groups([folder])
+    network, groups = loaded.network, loaded.groups
+    problems = tuple(f"{p.where}: {p.reason}" for p in loaded.left_out)
+    remarks = tuple(f"{p.where}: {p.reason}" for p in loaded.remarks)
+    if network.policies or network.admin:
+        kind = "policy" if network.admin else "NetworkPolicy"
+        found.append(
+            Judged(
+                kind,
+                len(network.policies) + len(network.admin),
+                replay(network, observation.inventory, flows, profile),
+                problems,
+                remarks,
+                _tightness(loaded, flows, profile),
+            )
+        )
+        problems = remarks = ()
+    if groups.policies:
         proof = replay_groups(groups, observation.inventory, flows)
-        problems = tuple(f"{p.where}: {p.reason}" for p in groups.problems)
-        found.append(Judged("security group", len(groups.policies), proof, problems))
+        found.append(Judged("security group", len(groups.policies), proof, problems, remarks))
     if not found:
-        raise click.UsageError(f"{folder}: no NetworkPolicy in *.yaml, *.yml or *.json, and no *.tf")
+        given = ", ".join(loaded.given)
+        why = "".join(f"\nleft out: {problem}" for problem in problems[:10])
+        raise click.UsageError(f"{given}: no NetworkPolicy, admin policy or security group in it{why}")
     return found
+
+
+def _tightness(loaded: LoadedPolicies, flows: Sequence[ReplayFlow], profile: CniProfile) -> Tightness:
+    return tightness(Reachability.compile(loaded.network, loaded.inventory, profile), flows)

@@ -112,16 +112,80 @@ class Policy:
         return replace(self, ingress=bare(self.ingress), egress=bare(self.egress), annotations=(), labels=(), origin="")
 
 
+Tier = Literal["Admin", "Baseline"]
+Action = Literal["Accept", "Deny", "Pass"]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class NodePeer:
+    """The nodes that a selector chooses, at the addresses of their status. Egress of admin policies only."""
+
+    nodes: Selector
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class DomainPeer:
+    """A domain name, `*.` in front for all names below it. Egress Accept rules of admin policies only."""
+
+    name: str
+
+
+AdminPeer = PodPeer | CidrPeer | NodePeer | DomainPeer
+"""`PodPeer.namespaces` is never None here; a CidrPeer is one entry of `networks` and matches pods by address too."""
+
+
+@dataclass(frozen=True, slots=True)
+class AdminRule:
+    """What happens to traffic with any of `peers` on any of `ports` that no earlier rule of the tier has decided.
+
+    `ports` None: no restriction. A named port without a protocol has the protocol `-1`: it means what the destination
+    pod declares under that name, for every protocol.
+    """
+
+    action: Action
+    peers: tuple[AdminPeer, ...]
+    ports: tuple[PortRange, ...] | None = None
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AdminPolicy:
+    """A cluster-wide policy of a tier before (Admin) or behind (Baseline) the NetworkPolicies.
+
+    Rules are ordered, the first that matches decides; policies of a tier are ordered by `priority`, lower first, and
+    what two of one priority decide differently is undefined. No rules in a direction: it has no say there.
+    """
+
+    name: str
+    kind: str  # ClusterNetworkPolicy, AdminNetworkPolicy, BaselineAdminNetworkPolicy
+    tier: Tier
+    priority: int
+    subject: PodPeer
+    ingress: tuple[AdminRule, ...] = ()
+    egress: tuple[AdminRule, ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()
+    annotations: tuple[tuple[str, str], ...] = ()
+    origin: str = ""  # file and document, for messages; not part of the meaning
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"
+
+
 @dataclass(frozen=True)
 class PolicySet:
-    """Policies of one platform, sorted by namespace and name."""
+    """Policies of one platform: `policies` sorted by namespace and name, `admin` in the order of evaluation."""
 
     policies: tuple[Policy, ...] = ()
     problems: tuple[Problem, ...] = field(default=(), compare=False)
+    admin: tuple[AdminPolicy, ...] = ()
 
     def sorted(self) -> PolicySet:
         """The same set in normal order."""
-        return PolicySet(tuple(sorted(self.policies, key=lambda p: (p.namespace, p.name))), self.problems)
+        return replace(
+            self,
+            policies=tuple(sorted(self.policies, key=lambda p: (p.namespace, p.name))),
+            admin=tuple(sorted(self.admin, key=lambda p: (p.tier, p.priority, p.kind, p.name))),
+        )
 
 
 @dataclass(frozen=True, slots=True)

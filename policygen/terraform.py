@@ -44,6 +44,17 @@ def read_groups(paths: Iterable[Path]) -> PolicySet:
     return reading.result()
 
 
+def read_group_texts(texts: Iterable[tuple[str, bytes]]) -> PolicySet:
+    """Like read_groups, for (name, content) of files that somebody read already; one directory is one module."""
+    reading = _Reading()
+    for where, content in texts:
+        try:
+            reading.add(content.decode("utf-8-sig"), where, str(Path(where).parent))
+        except UnicodeDecodeError as error:
+            reading.fatal(where, f"offset {error.start}: no UTF-8")
+    return reading.result()
+
+
 def parse_groups(text: str, where: str) -> PolicySet:
     """Like read_groups, for one text that is a module by itself. `where` names it in messages and in Policy.origin."""
     reading = _Reading()

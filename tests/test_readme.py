@@ -11,7 +11,9 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-BLOCK = re.compile(r"^```console\n\$ (?P<command>.+?)\n(?P<output>.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(
+    r"^```console(?: exit=(?P<code>\d))?\n\$ (?P<command>.+?)\n(?P<output>.*?)^```$", re.MULTILINE | re.DOTALL
+)
 
 
 def tidy(text: str) -> list[str]:
@@ -33,7 +35,7 @@ def test_every_console_block_prints_what_it_shows(tmp_path: Path) -> None:
             check=False,
             env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "120"},
         )
-        assert done.returncode == 0, done.stderr
+        assert done.returncode == int(block["code"] or 0), done.stderr
         assert tidy(done.stdout) == tidy(block["output"]), block["command"]
 
 

@@ -7,26 +7,25 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from analyzers.flows import FlowTable, IngestReport, Skip
 from analyzers.ingest.coverage import SkipCounts, merge_skips
-from analyzers.ingest.direction import settle
+from analyzers.ingest.flow_logs import covered_twice, flow_log_of
+from analyzers.ingest.log_formats import LogFormats
 from analyzers.ingest.overflow import Overflow
 from analyzers.ingest.reading import CaptureItem, Item, MixedFormats, TextItem, Worker, plan
 from analyzers.ingest.sources import Source, expand
 from analyzers.ingest.worker_tables import WorkerTables
 from analyzers.kernels import tables as t
-from analyzers.kernels.text import S_OUTSIDE, Facts
+from analyzers.kernels.record import S_OUTSIDE
+from analyzers.kernels.text import Facts
+from analyzers.kernels.window import ALWAYS
 from analyzers.objects.key_layout import Window
 from analyzers.objects.object_stream import begun_ahead
 from analyzers.ports import settling_ports
-
-if TYPE_CHECKING:
-    from analyzers.store.write import SourceFacts
 
 Cuts = Mapping[tuple[str, int, int], tuple[int, ...]]
 """(network, hi, lo) -> ascending times, s UTC, at which the address changes its owner; network "": any."""
@@ -43,6 +42,8 @@ class IngestOptions:
     cuts: Cuts = field(default_factory=dict)
     declared: frozenset[tuple[int, int, int, int]] = frozenset()  # (hi, lo, port, protocol) that an inventory declares
     window: Window = field(default_factory=Window)  # records that end outside of it do not count
+    slice_seconds: int = 0  # no row spans two slices of so many seconds (by its `first`); 0: one slice
+    log_formats: LogFormats = field(default_factory=LogFormats)  # of records that carry no header
     progress: Callable[[int, int], None] | None = None  # (bytes read, records), called from worker threads
     memory_bytes: int = 0  # what the whole process may take; 0: half of what is available
     stores: tuple[str, ...] = ()  # flow stores that are read as sources besides
@@ -68,26 +69,20 @@ def aggregate(names: Sequence[str], options: IngestOptions | None = None) -> tup
             except MixedFormats as mixed:
                 whole |= {mixed.source}  # its parts have different formats: read it again from one end to the other
                 overflow.forget()
-        records, first, last = overflow.totals(tables)
-        outside = sum(int(one.tables.state[S_OUTSIDE]) for one in tables)
-        stored: list[SourceFacts] = []
-        if overflow.used or options.stores or len(tables) > 1:
-            flows, stored = overflow.settle(tables)
-        else:
-            flows = settle(tables[0], options.declared)
+        flows, stored = overflow.settle(tables)
+        records, first, last = overflow.totals
+    notes += covered_twice(flows)
+    plain_sources = len({part.source for part in skips if part.plain})
     for one in stored:
         skips.extend(one.skips)
         read += one.bytes_read
         if one.format:
             formats[one.format] = formats.get(one.format, 0) + 1
-        if one.records:
-            first, last = (min(first, one.first) if records else one.first), max(last, one.last)
-            records += one.records
     counted, coverage, remarks = merge_skips(skips)
     if options.stores and options.window:
         notes.append("of flow stores, rows count that lie in the window from their first record to their last")
-    if outside:
-        notes.append(f"{outside} records end outside of the window: not counted")
+    if overflow.outside:
+        notes.append(f"{overflow.outside} records end outside of the window: not counted")
     report = IngestReport(
         sources=len(sources) + len(stored),
         bytes_read=read,
@@ -98,6 +93,7 @@ def aggregate(names: Sequence[str], options: IngestOptions | None = None) -> tup
         formats=dict(sorted(formats.items())),
         first=first if records else None,
         last=last if records else None,
+        plain_sources=plain_sources,
     )
     return flows, report
 
@@ -125,32 +121,61 @@ def cut_facts(options: IngestOptions, networks: tuple[str, ...]) -> Facts:
     if len(keys):
         t.index_cuts(keys, index)
     moments_array: NDArray[np.uint64] = np.array(times or [0], np.uint64)
-    return Facts(settling_ports(), index, keys, moments_array)
+    since, until = options.window.since, options.window.until
+    window = np.array([max(0, since or 0), ALWAYS if until is None else max(0, until)], np.int64)
+    return Facts(settling_ports(), index, keys, moments_array, window)
 
 
 def _read_all(
     sources: Sequence[Source], options: IngestOptions, whole: frozenset[str], overflow: Overflow
 ) -> tuple[list[WorkerTables], list[SkipCounts], dict[str, int], int]:
-    """(tables, skips, formats, bytes read); the tables are one while everything fits into the memory."""
+    """(tables of every thread, skips, formats, bytes read)."""
     networks = network_names(options)
     number = {name: i + 1 for i, name in enumerate(networks)} | {"": 0}
     interfaces = {i: number[n] for i, n in options.interface_networks.items()}
     facts = cut_facts(options, networks)
     skips: list[SkipCounts] = []
-    items, formats = plan(sources, options.format, whole, skips)
+    items, formats = plan(sources, options.format, whole, skips, options.log_formats)
+    by_log: dict[str, list[Item]] = {}
+    for item in items:
+        by_log.setdefault(flow_log_of(item.source.name), []).append(item)
+    workers: list[Worker] = []
+    gathered: list[WorkerTables] = []
+    for flow_log, part in sorted(by_log.items()):
+        threads = max(1, min(options.threads or available_cores(), len(part)))
+
+        def tables(log: str = flow_log, threads: int = threads) -> WorkerTables:
+            return overflow.tables(networks, interfaces, threads, log)
+
+        now = _read_items(part, options, tables, facts, threads)
+        workers += now
+        overflow.outside += sum(int(worker.tables.tables.state[S_OUTSIDE]) for worker in now)
+        if len(by_log) == 1:
+            gathered = [worker.tables for worker in now]
+        else:
+            gathered = gathered or [WorkerTables(networks, {}, span=overflow.span)]
+            overflow.gather(gathered[0], [worker.tables for worker in now])
+    for worker in workers:
+        skips.extend(worker.skips)
+        for name, count in worker.formats.items():
+            formats[name] = formats.get(name, 0) + count
+    return gathered or [overflow.tables(networks, {}, 1)], skips, formats, sum(w.bytes_read for w in workers)
+
+
+def _read_items(
+    items: Sequence[Item], options: IngestOptions, tables: Callable[[], WorkerTables], facts: Facts, threads: int
+) -> list[Worker]:
+    """Work through the items of one flow log; the workers with what they have."""
     queue = begun_ahead(items)
     lock = threading.Lock()
     stop = threading.Event()
-    threads = max(1, min(options.threads or available_cores(), len(items)))
 
     def next_item() -> Item | None:
         with lock:
             return None if stop.is_set() else next(queue, None)
 
     def work() -> Worker:
-        tables = overflow.tables(networks, interfaces, threads)
-        tables.keep_window(options.window.since, options.window.until)
-        worker = Worker(tables, facts, options.networks, options.progress)
+        worker = Worker(tables(), facts, options.networks, options.progress)
         try:
             while (item := next_item()) is not None:
                 worker.process(item)
@@ -160,21 +185,9 @@ def _read_all(
         return worker
 
     if threads == 1:
-        workers = [work()]
-    else:
-        with ThreadPoolExecutor(threads) as pool:
-            workers = [future.result() for future in [pool.submit(work) for _ in range(threads)]]
-    for worker in workers:
-        skips.extend(worker.skips)
-        for name, count in worker.formats.items():
-            formats[name] = formats.get(name, 0) + count
-    tables = [worker.tables for worker in workers]
-    if not overflow.used and not options.stores and overflow.fits(tables):
-        first, *others = tables
-        for other in others:
-            first.absorb(other)
-        tables = [first]
-    return tables, skips, formats, sum(w.bytes_read for w in workers)
+        return [work()]
+    with ThreadPoolExecutor(threads) as pool:
+        return [future.result() for future in [pool.submit(work) for _ in range(threads)]]
 
 
 __all__ = ["CaptureItem", "IngestOptions", "IngestReport", "Skip", "TextItem", "aggregate", "available_cores"]

@@ -8,7 +8,12 @@ from dataclasses import dataclass, field
 from analyzers.flows import Skip
 
 SAMPLES = 3
-COVERAGE_REASONS = ("NODATA: no traffic in the window", "SKIPDATA: the log lost records in the window")
+CONTROL_MESSAGE = "CONTROL_MESSAGE: CloudWatch Logs tests that the way is open"
+COVERAGE_REASONS = (
+    "NODATA: no traffic in the window",
+    "SKIPDATA: the log lost records in the window",
+    CONTROL_MESSAGE,
+)
 
 
 @dataclass
@@ -19,11 +24,14 @@ class SkipCounts:
     counts: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     samples: dict[str, list[tuple[int, str]]] = field(default_factory=lambda: defaultdict(list))
     notes: set[str] = field(default_factory=set)
+    unit: str = "offset"  # what places are counted in
+    plain: bool = False  # some records tell interfaces' addresses only: no pkt-srcaddr and pkt-dstaddr
 
     def add(self, reason: str, count: int, places: list[tuple[int, str]]) -> None:
         """`places`: (offset, what stands there)."""
         self.counts[reason] += count
-        self.samples[reason] = sorted(self.samples[reason] + places)[:SAMPLES]
+        if places:
+            self.samples[reason] = sorted(self.samples[reason] + places)[:SAMPLES]
 
 
 def printable(raw: bytes, limit: int = 80) -> str:
@@ -39,6 +47,7 @@ def merge_skips(parts: list[SkipCounts]) -> tuple[tuple[Skip, ...], tuple[Skip, 
     notes: set[str] = set()
     for part in parts:
         whole = merged.setdefault(part.source, SkipCounts(part.source))
+        whole.unit = max(whole.unit, part.unit)
         for reason, count in part.counts.items():
             whole.add(reason, count, part.samples[reason])
         notes |= {f"{part.source}: {note}" for note in part.notes}
@@ -47,7 +56,9 @@ def merge_skips(parts: list[SkipCounts]) -> tuple[tuple[Skip, ...], tuple[Skip, 
     for name in sorted(merged):
         whole = merged[name]
         for reason in sorted(whole.counts):
-            samples = tuple(f"offset {at}: {what}" if what else f"offset {at}" for at, what in whole.samples[reason])
+            samples = tuple(
+                f"{whole.unit} {at}: {what}" if what else f"{whole.unit} {at}" for at, what in whole.samples[reason]
+            )
             (coverage if reason in COVERAGE_REASONS else skips).append(
                 Skip(name, reason, whole.counts[reason], samples)
             )

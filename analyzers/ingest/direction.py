@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 
 from analyzers.flows import COLUMNS, Direction, Evidence, FlowTable
 from analyzers.ingest.worker_tables import WorkerTables
+from analyzers.kernels import settling as k
 from analyzers.kernels import tables as t
-from analyzers.kernels.text import S_CONNECTIONS, S_SERVICES
+from analyzers.kernels.record import S_CONNECTIONS, S_SERVICES
 from analyzers.ports import port_rank
 
 FAN_IN = 3
@@ -58,79 +59,104 @@ def service_columns(tables: WorkerTables, start: int = 0, stop: int | None = Non
     """The service rows [start, stop) as FlowTable columns; all of them by default."""
     now = tables.tables
     rows = now.services[start : now.state[S_SERVICES] if stop is None else stop]
-    word1 = rows[:, 1]
-    evidence = (word1 & t.EVIDENCE4).astype(np.uint8)
+    n = len(rows)
+    client, server, counters = np.empty((2, n), np.uint64), np.empty((2, n), np.uint64), np.empty((5, n), np.uint64)
+    numbers, small = np.empty((3, n), np.int64), np.empty((5, n), np.uint16)
+    t.split_services(rows, now.addresses, client, server, numbers, small, counters)
+    evidence = small[4].astype(np.uint8)
     shaken = (evidence & (Evidence.SYN | Evidence.SYN_ACK)) != 0
-    columns: dict[str, Array] = {
-        "network": (word1 >> t.U48).astype(np.int32),
-        "port": ((word1 >> t.U32) & t.MASK16).astype(np.uint16),
-        "protocol": ((word1 >> t.U24) & np.uint64(0xFF)).astype(np.uint8),
-        "verdict": ((word1 >> t.U22) & np.uint64(3)).astype(np.uint8),
-        "observer": (rows[:, 2] >> t.U40).astype(np.int32),
+    return {
+        "network": small[0].astype(np.int32),
+        "client_hi": client[0],
+        "client_lo": client[1],
+        "server_hi": server[0],
+        "server_lo": server[1],
+        "port": small[1],
+        "protocol": small[2].astype(np.uint8),
+        "verdict": small[3].astype(np.uint8),
+        "observer": numbers[0].astype(np.int32),
         "direction": np.where(shaken, Direction.HANDSHAKE, Direction.WELL_KNOWN).astype(np.uint8),
         "evidence": evidence,
-        "records": rows[:, 2] & t.MASK40,
-        "packets": rows[:, 3].copy(),
-        "bytes": rows[:, 4].copy(),
-        "reply_packets": rows[:, 5].copy(),
-        "reply_bytes": rows[:, 6].copy(),
-        "first": (rows[:, 7] >> t.U32).astype(np.int64),
-        "last": (rows[:, 7] & t.MASK32).astype(np.int64),
+        "records": counters[0],
+        "packets": counters[1],
+        "bytes": counters[2],
+        "reply_packets": counters[3],
+        "reply_bytes": counters[4],
+        "first": numbers[1],
+        "last": numbers[2],
     }
-    ends = (("client", rows[:, 0] >> t.U32, t.CLIENT_INTERNED), ("server", rows[:, 0] & t.MASK32, t.SERVER_INTERNED))
-    for end, numbers, bit in ends:
-        interned = (word1 & bit) != 0
-        columns[f"{end}_hi"] = np.zeros(len(rows), np.uint64)
-        columns[f"{end}_lo"] = numbers | np.uint64(0xFFFF << 32)
-        at = numbers[interned].astype(np.intp)
-        columns[f"{end}_hi"][interned] = now.addresses[at, 0]
-        columns[f"{end}_lo"][interned] = now.addresses[at, 1]
-    return columns
 
 
 @dataclass
 class Connections:
-    """Connection rows taken apart; `group` numbers the 5-tuple, whoever saw it, whatever the verdict."""
+    """What connection rows say, per group: a 5-tuple in its network, whoever saw it, whatever the verdict."""
 
     rows: Array
+    group: Array  # int64, per row
+    first: Array  # a row of each group
+    a: Array  # number of the end (network, address, port, protocol), per group
+    b: Array
     a_port: Array
     b_port: Array
     protocol: Array
-    network: Array
-    group: Array
-    groups: int
-    a: Array  # number of the end (network, address, port, protocol), per row
-    b: Array
-    ends: int
-    end_keys: Array  # uint64[ends, 4]: hi, lo, port << 8 | protocol, network
+    evidence: Array  # bits as in the rows
+    sums: Array  # uint64[groups, 4]: packets and bytes a to b, b to a, of what was not rejected
+    reached: Array  # bits: a packet went to a, to b
+    refs: Array  # per end: a row that has it * 2 + 1 where it is b
+
+    @property
+    def groups(self) -> int:
+        return len(self.first)
+
+    @property
+    def ends(self) -> int:
+        return len(self.refs)
+
+    @property
+    def end_keys(self) -> Array:
+        """uint64[ends, 4]: hi, lo, port << 8 | protocol, network."""
+        at, side = self.refs >> 1, (self.refs & 1).astype(bool)
+        keys = np.empty((len(at), 4), np.uint64)
+        word = self.rows[at, 4]
+        keys[:, 0] = self.rows[at, np.where(side, 2, 0)]
+        keys[:, 1] = self.rows[at, np.where(side, 3, 1)]
+        keys[:, 2] = np.where(side, (word >> t.U32) & t.MASK16, word >> t.U48) << np.uint64(8)
+        keys[:, 2] |= (word >> t.U24) & np.uint64(0xFF)
+        keys[:, 3] = self.rows[at, 5] >> t.U48
+        return keys
+
+
+def _index_for(count: int) -> Array:
+    """An empty index that stays at most half full with `count` entries."""
+    return np.zeros(1 << max(4, (2 * count - 1).bit_length()), np.uint64)
 
 
 def take_apart(rows: Array) -> Connections:
-    """Number the connections and their ends."""
-    a_port = (rows[:, 4] >> t.U48).astype(np.uint16)
-    b_port = ((rows[:, 4] >> t.U32) & t.MASK16).astype(np.uint16)
-    protocol = ((rows[:, 4] >> t.U24) & np.uint64(0xFF)).astype(np.uint8)
-    network = rows[:, 5] >> t.U48
-    low = protocol.astype(np.uint64)
-    a_keys = np.stack([rows[:, 0], rows[:, 1], (a_port.astype(np.uint64) << np.uint64(8)) | low, network], axis=1)
-    b_keys = np.stack([rows[:, 2], rows[:, 3], (b_port.astype(np.uint64) << np.uint64(8)) | low, network], axis=1)
-    end_keys, numbers = _unique_rows(np.concatenate([a_keys, b_keys]))
-    a, b = numbers[: len(rows)], numbers[len(rows) :]
-    pairs, group = np.unique(a.astype(np.uint64) << t.U32 | b.astype(np.uint64), return_inverse=True)
+    """Number the connections and their ends, and sum what was seen of each."""
+    n = len(rows)
+    hashes = np.empty(2 * k.AT_ONCE, np.uint64)
+    a_end, b_end, group = np.empty(n, np.int64), np.empty(n, np.int64), np.empty(n, np.int64)
+    refs, first = np.empty(2 * n, np.int64), np.empty(n, np.int64)
+    refs = refs[: k.number_ends(rows, n, _index_for(2 * n), refs, hashes, a_end, b_end)]
+    first = first[: k.number_pairs(a_end, b_end, n, _index_for(n), hashes, first, group)].copy()
+    evidence, reached = np.zeros(len(first), np.uint64), np.zeros(len(first), np.uint8)
+    sums = np.zeros((len(first), 4), np.uint64)
+    k.sum_groups(rows, group, evidence, sums, reached)
+    ports = rows[first, 4]
     return Connections(
-        rows, a_port, b_port, protocol, network, group.reshape(-1), len(pairs), a, b, len(end_keys), end_keys
+        rows=rows,
+        group=group,
+        first=first,
+        a=a_end[first],
+        b=b_end[first],
+        a_port=(ports >> t.U48).astype(np.uint16),
+        b_port=((ports >> t.U32) & t.MASK16).astype(np.uint16),
+        protocol=((ports >> t.U24) & np.uint64(0xFF)).astype(np.uint8),
+        evidence=evidence,
+        sums=sums,
+        reached=reached,
+        refs=refs,
     )
-
-
-def _unique_rows(keys: Array) -> tuple[Array, Array]:
-    """np.unique(axis=0, return_inverse=True), by one lexsort instead of a sort of structured rows."""
-    order = np.lexsort(keys.T[::-1])
-    ordered = keys[order]
-    fresh = np.ones(len(keys), bool)
-    fresh[1:] = (ordered[1:] != ordered[:-1]).any(axis=1)
-    numbers = np.empty(len(keys), np.int64)
-    numbers[order] = np.cumsum(fresh) - 1
-    return ordered[fresh], numbers
 
 
 def settle_connections(
@@ -138,10 +164,7 @@ def settle_connections(
 ) -> dict[str, Array]:
     """FlowTable columns of connection rows; see the module for how each finds its direction."""
     seen = take_apart(rows)
-    first_row = np.zeros(seen.groups, np.intp)
-    first_row[seen.group] = np.arange(len(rows))
-    a, b = seen.a[first_row], seen.b[first_row]
-    protocol = seen.protocol[first_row]
+    a, b = seen.a, seen.b
     server_is_b = np.zeros(seen.groups, np.int8)  # 1: b serves, -1: a serves, 0: open
     method = np.zeros(seen.groups, np.uint8)
     peers = np.zeros(seen.groups, bool)
@@ -152,14 +175,12 @@ def settle_connections(
         method[open_] = how
 
     # 1. its own handshake
-    evidence = np.zeros(seen.groups, np.uint64)
-    np.bitwise_or.at(evidence, seen.group, rows[:, 7] >> t.U48)
-    to_b = (evidence & (t.SYN_A | t.SYN_ACK_B | t.ASK_A)) != 0
-    to_a = (evidence & (t.SYN_B | t.SYN_ACK_A | t.ASK_B)) != 0
+    to_b = (seen.evidence & (t.SYN_A | t.SYN_ACK_B | t.ASK_A)) != 0
+    to_a = (seen.evidence & (t.SYN_B | t.SYN_ACK_A | t.ASK_B)) != 0
     decide(to_a ^ to_b, to_b, Direction.HANDSHAKE)
 
     # 2. ends that served by handshake
-    ported = np.isin(protocol, PORTED)
+    ported = np.isin(seen.protocol, PORTED)
     talked = _talked(seen)
     listening = _listening_ends(seen, services)
     shaken = (method == Direction.HANDSHAKE) & ported & talked
@@ -167,43 +188,37 @@ def settle_connections(
     decide(ported & (listening[a] ^ listening[b]), listening[b], Direction.LISTENER)
 
     # 3. fan-in
-    _fan_in(seen, a, b, ported, talked, method, server_is_b)
+    _fan_in(seen, ported & talked, method, server_is_b)
 
     # 4. declared ports
     if declared:
         known = np.array(
-            [(int(k[0]), int(k[1]), int(k[2]) >> 8, int(k[2]) & 0xFF) in declared for k in seen.end_keys], bool
+            [(hi, lo, port >> 8, port & 0xFF) in declared for hi, lo, port, _ in seen.end_keys.tolist()], bool
         )
-        peers = (method == 0) & known[a] & known[b] & (seen.a_port[first_row] == seen.b_port[first_row])
+        peers = (method == 0) & known[a] & known[b] & (seen.a_port == seen.b_port)
         decide(ported & peers, peers, Direction.DECLARED)
         decide(ported & (known[a] ^ known[b]), known[b], Direction.DECLARED)
 
     # 5. well-known ports
     rank = port_rank()
-    rank_a, rank_b = rank[seen.a_port[first_row]], rank[seen.b_port[first_row]]
+    rank_a, rank_b = rank[seen.a_port], rank[seen.b_port]
     decide(ported & (rank_a != rank_b), rank_b > rank_a, Direction.WELL_KNOWN)
-    columns = _columns(seen, server_is_b[seen.group] >= 0, method[seen.group], np.arange(len(rows)))
+    columns = _columns(seen, server_is_b >= 0, method, np.arange(len(rows)))
     mutual = np.flatnonzero((peers & ported)[seen.group])
     if len(mutual):  # each serves the other: the same records the other way round as well
-        other = _columns(seen, np.zeros(len(rows), bool), method[seen.group], mutual)
+        other = _columns(seen, np.zeros(seen.groups, bool), method, mutual)
         columns = {name: np.concatenate([values, other[name]]) for name, values in columns.items()}
     return columns
 
 
 def _talked(seen: Connections) -> Array:
     """Per group: something was said both ways, and more than a bare handshake or refusal."""
-    rows = seen.rows
-    sums = np.zeros((seen.groups, 4), np.uint64)
-    accepted = ((rows[:, 4] >> t.U22) & np.uint64(3)) != 2
-    for i in range(4):
-        np.add.at(sums[:, i], seen.group[accepted], rows[accepted, 8 + i])
-    out, out_bytes, back, back_bytes = sums.T
+    out, out_bytes, back, back_bytes = seen.sums.T
     limit = np.uint64(PROBE_BYTES)
     probe = (out <= PROBE_PACKETS) & (back <= PROBE_PACKETS)
     probe &= (out_bytes <= out * limit) & (back_bytes <= back * limit)
-    tcp = np.zeros(seen.groups, bool)
-    tcp[seen.group] = seen.protocol == 6
-    return (out > 0) & (back > 0) & ~(probe & tcp)
+    said: Array = (out > 0) & (back > 0) & ~(probe & (seen.protocol == 6))
+    return said
 
 
 def _listening_ends(seen: Connections, services: FlowTable) -> Array:
@@ -225,122 +240,98 @@ def _listening_ends(seen: Connections, services: FlowTable) -> Array:
     return served[numbers[: seen.ends]]
 
 
-def _fan_in(
-    seen: Connections, a: Array, b: Array, ported: Array, talked: Array, method: Array, server_is_b: Array
-) -> None:
+def _unique_rows(keys: Array) -> tuple[Array, Array]:
+    """np.unique(axis=0, return_inverse=True), by one lexsort instead of a sort of structured rows."""
+    order = np.lexsort(keys.T[::-1])
+    ordered = keys[order]
+    fresh = np.ones(len(keys), bool)
+    fresh[1:] = (ordered[1:] != ordered[:-1]).any(axis=1)
+    numbers = np.empty(len(keys), np.int64)
+    numbers[order] = np.cumsum(fresh) - 1
+    return ordered[fresh], numbers
+
+
+def _fan_in(seen: Connections, candidates: Array, method: Array, server_is_b: Array) -> None:
     """Settle open groups by how many distinct peers' ports met each end.
 
     The busiest ends are settled first and their connections taken out, so that a client's port that was used again
     towards several servers is not mistaken for a server itself.
     """
-    reached_a, reached_b = _reached(seen)
+    open_ = np.flatnonzero((method == 0) & candidates)
     level: float = float("inf")
-    while True:
-        open_ = (method == 0) & ported & talked
-        fan = np.bincount(a[open_], minlength=seen.ends) + np.bincount(b[open_], minlength=seen.ends)
+    while len(open_):
+        a, b = seen.a[open_], seen.b[open_]
+        fan = np.bincount(a, minlength=seen.ends) + np.bincount(b, minlength=seen.ends)
         if level == float("inf"):
             level = float(fan.max(initial=0))
         level = max(level, FAN_IN)
         fan_a, fan_b = fan[a], fan[b]
         # who serves must have been spoken to
-        b_serves = open_ & (fan_b >= level) & (fan_b >= FAN_IN_RATIO * fan_a) & reached_b
-        a_serves = open_ & (fan_a >= level) & (fan_a >= FAN_IN_RATIO * fan_b) & reached_a
-        server_is_b[b_serves] = 1
-        server_is_b[a_serves] = -1
+        reached = seen.reached[open_]
+        b_serves = (fan_b >= level) & (fan_b >= FAN_IN_RATIO * fan_a) & ((reached & k.REACHED_B) != 0)
+        a_serves = (fan_a >= level) & (fan_a >= FAN_IN_RATIO * fan_b) & ((reached & k.REACHED_A) != 0)
+        server_is_b[open_[b_serves]] = 1
+        server_is_b[open_[a_serves]] = -1
         decided = b_serves | a_serves
-        method[decided] = Direction.FAN_IN
+        method[open_[decided]] = Direction.FAN_IN
         if level <= FAN_IN and not decided.any():
             return
+        open_ = open_[~decided]
         level /= 4
 
 
-def _reached(seen: Connections) -> tuple[Array, Array]:
-    """Per group: whether packets went to a, and to b."""
-    to_b = np.zeros(seen.groups, bool)
-    to_a = np.zeros(seen.groups, bool)
-    to_b[seen.group[seen.rows[:, 8] > 0]] = True
-    to_a[seen.group[seen.rows[:, 10] > 0]] = True
-    return to_a, to_b
-
-
 def _columns(seen: Connections, forward: Array, method: Array, at: Array) -> dict[str, Array]:
-    """The connection rows at `at` as FlowTable columns, rows of one service key folded.
+    """The connection rows at `at` as FlowTable columns, rows of one service key folded, sorted by it.
 
-    `forward` (b serves) and `method` are per row of `seen`; unknown ones stay as they are, a before b.
+    `forward` (b serves) and `method` are per group; unknown ones stay as they are, a before b.
     """
-    rows, forward, method = seen.rows[at], forward[at], method[at]
-    protocol = seen.protocol[at]
-    unknown = method == Direction.UNKNOWN
-    bits = rows[:, 7] >> t.U48
-    evidence = np.zeros(len(rows), np.uint64)
-    for forward_bit, backward_bit, meaning in (
-        (t.SYN_A, t.SYN_B, Evidence.SYN),
-        (t.SYN_ACK_B, t.SYN_ACK_A, Evidence.SYN_ACK),
-        (t.FIN_A, t.FIN_B, Evidence.CLIENT_FIN),
-    ):
-        evidence[np.where(forward, (bits & forward_bit) != 0, (bits & backward_bit) != 0)] |= np.uint64(meaning)
-    ported = np.isin(protocol, PORTED)
-    port = np.where(forward, seen.b_port[at], seen.a_port[at])
-    port[unknown | ~ported] = 0
-
-    def pick(ahead: int, back: int) -> Array:
-        return np.where(forward, rows[:, ahead], rows[:, back])
-
-    columns: dict[str, Array] = {
-        "network": seen.network[at].astype(np.int32),
-        "client_hi": pick(0, 2),
-        "client_lo": pick(1, 3),
-        "server_hi": pick(2, 0),
-        "server_lo": pick(3, 1),
-        "port": port.astype(np.uint16),
-        "protocol": protocol,
-        "verdict": ((rows[:, 4] >> t.U22) & np.uint64(3)).astype(np.uint8),
-        "observer": (rows[:, 5] & t.MASK48).astype(np.int32),
-        "direction": method,
-        "evidence": evidence.astype(np.uint8),
-        "records": rows[:, 7] & t.MASK48,
-        "packets": pick(8, 10),
-        "bytes": pick(9, 11),
-        "reply_packets": pick(10, 8),
-        "reply_bytes": pick(11, 9),
-        "first": (rows[:, 12] >> t.U32).astype(np.int64),
-        "last": (rows[:, 12] & t.MASK32).astype(np.int64),
-    }
-    return _fold(columns, rows[:, 6])
-
-
-SUMS = ("records", "packets", "bytes", "reply_packets", "reply_bytes")
-
-
-def _fold(columns: dict[str, Array], epochs: Array) -> dict[str, Array]:
-    """One row for each key, observer, way of deciding and stretch of ownership."""
-    keys = np.stack(
-        [
-            columns["client_hi"], columns["client_lo"], columns["server_hi"], columns["server_lo"],
-            columns["port"].astype(np.uint64) << np.uint64(32)
-            | columns["protocol"].astype(np.uint64) << np.uint64(16)
-            | columns["verdict"].astype(np.uint64) << np.uint64(8)
-            | columns["direction"].astype(np.uint64),
-            columns["network"].astype(np.uint64) << t.U48 | columns["observer"].astype(np.uint64),
-            epochs,
-        ],
-        axis=1,
+    out = np.empty((len(at), k.FOLDED_WORDS), np.uint64)
+    count = k.fold_connections(
+        seen.rows, at, forward[seen.group], method[seen.group],
+        _index_for(len(at)), np.empty(k.AT_ONCE, np.uint64), np.empty((k.AT_ONCE, k.FOLDED_WORDS), np.uint64), out,
     )  # fmt: skip
-    unique, number = _unique_rows(keys)
-    count = len(unique)
-    place = np.zeros(count, np.intp)
-    place[number] = np.arange(len(number))
-    folded = {name: values[place] for name, values in columns.items()}
-    for name in SUMS:
-        total = np.zeros(count, np.uint64)
-        np.add.at(total, number, columns[name])
-        folded[name] = total
-    bits = np.zeros(count, np.uint8)
-    np.bitwise_or.at(bits, number, columns["evidence"])
-    folded["evidence"] = bits
-    first = np.full(count, np.iinfo(np.int64).max)
-    np.minimum.at(first, number, columns["first"])
-    last = np.full(count, -1)
-    np.maximum.at(last, number, columns["last"])
-    folded["first"], folded["last"] = first, last
-    return folded
+    rows = out[:count]
+    rows = rows[_order(rows)]
+    service, place, times = rows[:, k.F_SERVICE], rows[:, k.F_PLACE], rows[:, k.F_TIMES]
+    byte = np.uint64(0xFF)
+    return {
+        "network": (place >> t.U48).astype(np.int32),
+        "client_hi": rows[:, k.F_CLIENT_HI].copy(),
+        "client_lo": rows[:, k.F_CLIENT_LO].copy(),
+        "server_hi": rows[:, k.F_SERVER_HI].copy(),
+        "server_lo": rows[:, k.F_SERVER_LO].copy(),
+        "port": (service >> t.U32).astype(np.uint16),
+        "protocol": ((service >> t.U16) & byte).astype(np.uint8),
+        "verdict": ((service >> t.U8) & byte).astype(np.uint8),
+        "observer": (place & t.MASK48).astype(np.int32),
+        "direction": (service & byte).astype(np.uint8),
+        "evidence": rows[:, k.F_EVIDENCE].astype(np.uint8),
+        "records": rows[:, k.F_RECORDS].copy(),
+        "packets": rows[:, k.F_PACKETS].copy(),
+        "bytes": rows[:, k.F_BYTES].copy(),
+        "reply_packets": rows[:, k.F_REPLY_PACKETS].copy(),
+        "reply_bytes": rows[:, k.F_REPLY_BYTES].copy(),
+        "first": (times >> t.U32).astype(np.int64),
+        "last": (times & t.MASK32).astype(np.int64),
+    }
+
+
+def _order(rows: Array) -> Array:
+    """The order of folded rows by their keys, packed into as few words as their ranges need."""
+    words: list[Array] = []
+    room = 0
+    for column in range(k.FOLDED_KEY):
+        values = rows[:, column]
+        low = values.min(initial=np.iinfo(np.uint64).max)
+        width = int(values.max(initial=0) - low).bit_length() if len(rows) else 0
+        if width == 0:
+            continue
+        if width > room:
+            words.append(values - low)
+            room = 64
+        else:
+            words[-1] = words[-1] << np.uint64(width) | (values - low)
+        room -= width
+    if not words:
+        return np.arange(len(rows))
+    return np.argsort(words[0]) if len(words) == 1 else np.lexsort(words[::-1])

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from analyzers.flows import FlowTable
+from analyzers.ingest.direction import settle
 from analyzers.ingest.worker_tables import WorkerTables
-from analyzers.kernels.text import S_CONNECTIONS, S_FIRST, S_LAST, S_RECORDS, S_SERVICES
+from analyzers.kernels.record import S_CONNECTIONS, S_FIRST, S_LAST, S_RECORDS, S_SERVICES
+from analyzers.kernels.tables import ALL_TIME
 from analyzers.store.memory import CONNECTION_BYTES, FLOW_BYTES, BoundedTables, divide
-from analyzers.store.rows import footprint
+from analyzers.store.rows import footprint, release
 
 if TYPE_CHECKING:
     from analyzers.ingest.aggregate import IngestOptions
@@ -37,6 +39,7 @@ class Overflow:
 
     def _begin(self) -> None:
         self._records = 0
+        self.outside = 0  # records that end outside of the window
         self._first, self._last = int(np.iinfo(np.int64).max), -1
 
     @property
@@ -44,13 +47,29 @@ class Overflow:
         """Whether rows went into the database."""
         return self._spill is not None and self._spill.rows > 0
 
-    def tables(self, networks: tuple[str, ...], interfaces: dict[str, int], threads: int) -> WorkerTables:
+    @property
+    def span(self) -> int:
+        """Seconds of the time slices that rows are kept apart by."""
+        return self._options.slice_seconds or int(ALL_TIME)
+
+    def tables(
+        self, networks: tuple[str, ...], interfaces: dict[str, int], threads: int, flow_log: str = ""
+    ) -> WorkerTables:
         """Tables for one of so many threads, which come here when they are full."""
         limit = divide(self._options.memory_bytes, threads).tables
-        made = BoundedTables(networks, interfaces, limit, lambda: self._empty(made))
+        made = BoundedTables(networks, interfaces, limit, lambda: self._empty(made), flow_log=flow_log, span=self.span)
         return made
 
-    def fits(self, tables: Sequence[WorkerTables]) -> bool:
+    def gather(self, total: WorkerTables, part: Sequence[WorkerTables]) -> None:
+        """What is done with one flow log's tables before the next one is read: into `total`, or the database."""
+        for one in part:
+            if footprint(total) + footprint(one) <= divide(self._options.memory_bytes, 1).tables:
+                total.absorb(one)
+            elif one.tables.state[S_RECORDS]:
+                self._empty(one)
+            release(one)
+
+    def _fits(self, tables: Sequence[WorkerTables]) -> bool:
         """Whether everything may be merged in memory, and directions settled there."""
         shares = divide(self._options.memory_bytes, 1)
         states = [one.tables.state for one in tables]
@@ -81,22 +100,31 @@ class Overflow:
             self._first = min(self._first, int(state[S_FIRST]))
             self._last = max(self._last, int(state[S_LAST]))
 
-    def totals(self, tables: Sequence[WorkerTables]) -> tuple[int, int, int]:
-        """(records, first, last) of everything that was read, here and in `tables`."""
-        for one in tables:
-            self._count(one)
+    @property
+    def totals(self) -> tuple[int, int, int]:
+        """(records, first, last) of everything, once it is settled."""
         return self._records, self._first, self._last
 
     def settle(self, tables: Sequence[WorkerTables]) -> tuple[FlowTable, list[SourceFacts]]:
         """Everything that went over, what is in `tables` and the stores; and what the stores tell of their sources."""
+        if not self.used and not self._options.stores and self._fits(tables):
+            first, *others = tables
+            for other in others:
+                first.absorb(other)
+            self._count(first)
+            return settle(first, self._options.declared), []
         from analyzers.store.read import Reading
 
         spill = self._database()
         for one in tables:
-            if one.tables.state[S_SERVICES] or one.tables.state[S_RECORDS]:
-                spill.take(one, spill.emptier(self._options.cuts))
+            if one.tables.state[S_RECORDS]:
+                self._empty(one)
+            release(one)
         reading = Reading(spill, self._options.stores, self._options)
-        return reading.flows(divide(self._options.memory_bytes, 1).settling), reading.sources()
+        flows = reading.flows(divide(self._options.memory_bytes, 1).settling)
+        if reading.first is not None and reading.last is not None:
+            self._records, self._first, self._last = reading.records, reading.first, reading.last
+        return flows, reading.sources()
 
     def forget(self) -> None:
         """Drop what was read so far: it is read again in another way."""

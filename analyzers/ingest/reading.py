@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analyzers.ingest.coverage import COVERAGE_REASONS, SkipCounts, printable
-from analyzers.ingest.formats import aws_vpc
+from analyzers.ingest.formats import aws_cloudwatch, aws_parquet, aws_vpc, unread
+from analyzers.ingest.log_formats import DEFAULT_FIELDS, LogFormats, normalise
+from analyzers.ingest.parquet_reading import RowGroupReader
 from analyzers.ingest.sources import (
     GZIP_MAGIC,
     READ_BYTES,
@@ -24,35 +26,18 @@ from analyzers.ingest.sources import (
 )
 from analyzers.ingest.worker_tables import WorkerTables
 from analyzers.kernels.capture_files import SMALLEST_WINDOW, CaptureReader, NotACapture
-from analyzers.kernels.frames import PacketBatch
-from analyzers.kernels.packets import packets_to_connections
-from analyzers.kernels.tables import CONNECTION_WORDS, upsert_connections
-from analyzers.kernels.text import (
-    ALWAYS,
-    BLOCK_ROWS,
-    PADDING,
-    S_CONNECTIONS,
-    S_FIRST,
-    S_LAST,
-    S_OUTSIDE,
-    S_RECORDS,
-    S_SINCE,
-    S_UNTIL,
-    SAMPLES,
-    Facts,
-    Reason,
-    Stop,
-    new_scratch,
-    parse_lines,
-)
+from analyzers.kernels.connections import C_CONNECTIONS, C_ERRORS, C_FIRST, C_LAST, C_OUTSIDE, C_PACKETS, Target
+from analyzers.kernels.ipv4_flows import Flows
+from analyzers.kernels.record import S_CONNECTIONS, S_FIRST, S_LAST, S_OUTSIDE, S_RECORDS
+from analyzers.kernels.text import PADDING, SAMPLES, Facts, Reason, Stop, new_scratch, parse_lines
+from analyzers.objects.patience import ObjectFailure
 
-BUFFER_BYTES = 1 << 20
+BUFFER_BYTES = 2 << 20
 RANGE_BYTES = 32 << 20
 """Plain files above this are read in parts of about this size by several threads."""
 
 SNIFF_BYTES = 64 * 1024
 CAPTURE_WINDOW = 4 << 20
-PACKETS_AT_ONCE = 4096
 CAPTURE_MAGICS = (
     b"\xa1\xb2\xc3\xd4",
     b"\xd4\xc3\xb2\xa1",
@@ -96,6 +81,12 @@ class TextItem:
     start: int = 0
     end: int | None = None
     head: bytes = b""  # taken from standard input while sniffing
+    formats: LogFormats | None = None  # not None: JSON envelopes, whose messages these may be
+
+    @property
+    def format(self) -> str:
+        """What the report calls it."""
+        return aws_vpc.NAME if self.formats is None else aws_cloudwatch.NAME
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +96,25 @@ class CaptureItem:
     source: Source
     head: bytes = b""
 
+    @property
+    def format(self) -> str:
+        """What the report calls it."""
+        return "capture"
+
+
+@dataclass(frozen=True, slots=True)
+class ParquetItem:
+    """One row group of a Parquet flow log."""
+
+    source: Source
+    fields: tuple[str, ...]
+    row_group: int
+
+    @property
+    def format(self) -> str:
+        """What the report calls it."""
+        return aws_parquet.NAME
+
 
 @dataclass(frozen=True, slots=True)
 class ObjectItem:
@@ -112,24 +122,35 @@ class ObjectItem:
 
     source: Source
     forced: str | None
+    known: LogFormats
     stream: BinaryIO
 
+    @property
+    def format(self) -> str:
+        """Not known yet; the worker that reads it tells."""
+        return ""
 
-Item = TextItem | CaptureItem | ObjectItem
+
+Item = TextItem | CaptureItem | ParquetItem | ObjectItem
 
 
 def plan(
-    sources: Sequence[Source], forced: str | None, whole: frozenset[str], skips: list[SkipCounts]
+    sources: Sequence[Source],
+    forced: str | None,
+    whole: frozenset[str],
+    skips: list[SkipCounts],
+    formats_known: LogFormats | None = None,
 ) -> tuple[list[Item], dict[str, int]]:
     """Work items, and how many sources have which format. What cannot be read is added to `skips`."""
     items: list[Item] = []
     formats: dict[str, int] = {}
     for source in sources:
+        known = formats_known or LogFormats()
         if source.stored is not None:
-            items.append(ObjectItem(source, forced, open_source(source)))
+            items.append(ObjectItem(source, forced, known, open_source(source)))
             continue
         refused = SkipCounts(source.name)
-        found = _recognised(source, forced, whole, formats, refused)
+        found = _recognised(source, forced, whole, known, formats, refused)
         if refused.counts:
             skips.append(refused)
         items.extend(found)
@@ -140,13 +161,14 @@ def _recognised(
     source: Source,
     forced: str | None,
     whole: frozenset[str],
+    known: LogFormats,
     formats: dict[str, int],
     refused: SkipCounts,
     stream: BinaryIO | None = None,
 ) -> list[Item]:
     """The items of one source, its format counted; none, and the reason in `refused`, when it cannot be read."""
     try:
-        found = _sniff(source, forced, whole, stream)
+        found = _sniff(source, forced, whole, known, stream)
     except StreamDamage as damage:
         refused.add(damage.reason, 1, [(damage.offset, "")])
         return []
@@ -154,18 +176,21 @@ def _recognised(
         refused.add(str(problem), 1, [(0, "")])
         return []
     if found:
-        name = aws_vpc.NAME if isinstance(found[0], TextItem) else "capture"
-        formats[name] = formats.get(name, 0) + 1
+        formats[found[0].format] = formats.get(found[0].format, 0) + 1
     return found
 
 
-def _sniff(source: Source, forced: str | None, whole: frozenset[str], opened: BinaryIO | None = None) -> list[Item]:
+def _sniff(
+    source: Source, forced: str | None, whole: frozenset[str], known: LogFormats, opened: BinaryIO | None = None
+) -> list[Item]:
     """`opened`: an object's stream, which is left open at its beginning."""
     stream = opened or open_source(source)
     raw = stream.read(SNIFF_BYTES)
     taken = raw if source.is_stdin else b""
     if not raw:
         raise InputError("the file is empty")
+    if aws_parquet.recognise(raw):
+        return _row_groups(source)
     compressed = raw.startswith((GZIP_MAGIC, ZSTD_MAGIC))
     head = raw
     if compressed:
@@ -178,16 +203,40 @@ def _sniff(source: Source, forced: str | None, whole: frozenset[str], opened: Bi
         stream.close()
     if forced == "capture" or (forced is None and head.startswith(CAPTURE_MAGICS)):
         return [CaptureItem(source, taken)]
-    fields = aws_vpc.recognise(head)
+    if aws_cloudwatch.recognise(head):
+        return [TextItem(source, DEFAULT_FIELDS, head=taken, formats=known)]
+    fields = aws_vpc.recognise(head, known)
     if fields is None:
-        if forced == aws_vpc.NAME:
-            fields = aws_vpc.DEFAULT_FIELDS
-        else:
-            raise InputError(f"no flow log and no capture: it begins with '{printable(head, 40)}'; --format forces one")
+        if forced != aws_vpc.NAME:
+            raise InputError(_refusal(head))
+        fields = known.given or DEFAULT_FIELDS
     aws_vpc.layout(fields)
     if compressed or source.is_stdin or source.stored is not None or source.name in whole or source.size <= RANGE_BYTES:
         return [TextItem(source, fields, head=taken)]
     return list(_ranges(source, fields))
+
+
+def _row_groups(source: Source) -> list[Item]:
+    """All row groups of a Parquet file. Raises InputError or UnusableHeader."""
+    if source.is_stdin:
+        raise InputError("Parquet cannot be read from standard input; name the file")
+    file = aws_parquet.open_file(source)
+    fields = aws_parquet.fields_of(file)
+    aws_vpc.layout(fields)
+    return [ParquetItem(source, fields, group) for group in range(file.metadata.num_row_groups)]
+
+
+def _refusal(head: bytes) -> str:
+    """Why a file that begins with `head` is not read."""
+    name = unread.recognise(head)
+    if name is not None:
+        return f"recognised as {name}, which flowctl does not read yet"
+    if count := aws_vpc.unnamed_fields(head):
+        return (
+            f"lines of {count} fields that may be flow-log records, without a header: say what the fields are, with "
+            "--log-format or describe-flow-logs JSON as --inventory"
+        )
+    return f"no flow log and no capture: it begins with '{printable(head, 40)}'; --format forces one"
 
 
 def _first_piece(stream: BinaryIO, raw: bytes) -> tuple[bytes, bytes]:
@@ -249,7 +298,10 @@ class Worker:
         self._networks = networks
         self._progress = progress
         self._scratch = new_scratch()
+        self._flows: Flows | None = None
+        self._row_groups: RowGroupReader | None = None
         self._buffer = np.zeros(PADDING + BUFFER_BYTES + PADDING, np.uint8)
+        self._fill = 0  # bytes of it that wait to be parsed
 
     def process(self, item: Item) -> None:
         """Read one item into the tables. Raises MixedFormats; damage in the input is noted, not raised."""
@@ -260,19 +312,24 @@ class Worker:
             if fnmatch.fnmatch(item.source.name, pattern):
                 network = self.tables.network(name)
                 break
+        if isinstance(item, ParquetItem):
+            self.tables.fix(network, 0)
+            self._read_row_group(item, skips)
+            return
         stream = item.stream if isinstance(item, ObjectItem) else open_source(item.source)
         try:
+            items: list[Item] = [item]
             if isinstance(item, ObjectItem):
-                found = _recognised(item.source, item.forced, frozenset(), self.formats, skips, stream)
-                if not found:
-                    return
-                item = found[0]
-            observer = self.tables.observer(item.source.name) if isinstance(item, CaptureItem) else 0
-            self.tables.fix(network, observer)
-            if isinstance(item, TextItem):
-                self._read_text(item, stream, skips)
-            elif isinstance(item, CaptureItem):
-                self._read_capture(item, stream, skips, max(network, 0), observer)
+                items = _recognised(item.source, item.forced, frozenset(), item.known, self.formats, skips, stream)
+            for part in items:  # several only when they are row groups
+                observer = self.tables.observer(part.source.name) if isinstance(part, CaptureItem) else 0
+                self.tables.fix(network, observer)
+                if isinstance(part, TextItem):
+                    self._read_text(part, stream, skips)
+                elif isinstance(part, ParquetItem):
+                    self._read_row_group(part, skips)
+                elif isinstance(part, CaptureItem):
+                    self._read_capture(part, stream, skips, max(network, 0), observer)
         except OSError as problem:
             skips.add(f"reading failed: {problem.strerror or problem}", 1, [(self.bytes_read, "")])
         finally:
@@ -281,51 +338,56 @@ class Worker:
 
     # -- text --------------------------------------------------------------------------------------------------
 
-    def _pieces(self, item: TextItem, stream: BinaryIO) -> Iterator[bytes | memoryview]:
-        if item.end is None:
-            yield from inflate(stream, item.head)
+    def _fills(self, item: TextItem, stream: BinaryIO, skips: SkipCounts) -> Iterator[int]:
+        """Bytes put into the free part of the buffer, one count for each time."""
+        if item.end is not None:
+            stream.seek(item.start)
+            left = item.end - item.start
+            while count := stream.readinto(self._free()[: min(READ_BYTES, left)]):  # type: ignore[attr-defined]
+                left -= count
+                yield count
             return
-        stream.seek(item.start)
-        left = item.end - item.start
-        window = memoryview(bytearray(READ_BYTES))
-        while left > 0:
-            count = stream.readinto(window[: min(READ_BYTES, left)])  # type: ignore[attr-defined]
-            if not count:
-                return
-            left -= count
-            yield window[:count]
+        pieces = inflate(stream, item.head)
+        if item.formats is not None:
+            pieces = aws_cloudwatch.lines(pieces, item.formats, skips)
+        for piece in pieces:
+            at = 0
+            while at < len(piece):
+                free = self._free()
+                count = min(len(piece) - at, len(free))
+                free[:count] = piece[at : at + count]
+                at += count
+                yield count
+
+    def _free(self) -> memoryview:
+        return memoryview(self._buffer.data)[PADDING + self._fill : PADDING + BUFFER_BYTES]
 
     def _read_text(self, item: TextItem, stream: BinaryIO, skips: SkipCounts) -> None:
         layout = aws_vpc.layout(item.fields)
         skips.notes.update(layout.notes)
-        view = memoryview(self._buffer.data)
-        fill = 0
+        view = memoryview(self._buffer.data)[PADDING : PADDING + BUFFER_BYTES]
+        self._fill = 0
         offset = item.start  # of the buffer's first data byte, in the (decompressed) text
         try:
-            for piece in self._pieces(item, stream):
-                self.bytes_read += len(piece)
-                at = 0
-                while at < len(piece):
-                    count = min(len(piece) - at, BUFFER_BYTES - fill)
-                    view[PADDING + fill : PADDING + fill + count] = piece[at : at + count]
-                    at += count
-                    fill += count
-                    if fill < BUFFER_BYTES // 2 and at == len(piece):
-                        break  # small pieces are gathered, the kernel likes larger ones
-                    layout, used = self._parse(item, layout, fill, offset, skips)
-                    offset += used
-                    fill -= used
-                    view[PADDING : PADDING + fill] = view[PADDING + used : PADDING + used + fill]
-                    if fill == BUFFER_BYTES:
-                        skips.add(REASONS[Reason.LONG_LINE], 1, [(offset, printable(bytes(view[PADDING:][:80])))])
-                        offset += fill
-                        fill = 0
+            for count in self._fills(item, stream, skips):
+                self.bytes_read += count
+                self._fill += count
                 if self._progress is not None:
                     self._progress(self.bytes_read, int(self.tables.tables.state[S_RECORDS]))
+                if self._fill < BUFFER_BYTES // 2:
+                    continue  # small pieces are gathered, the kernel likes larger ones
+                layout, used = self._parse(item, layout, self._fill, offset, skips)
+                offset += used
+                view[: self._fill - used] = view[used : self._fill]
+                self._fill -= used
+                if self._fill == BUFFER_BYTES:
+                    skips.add(REASONS[Reason.LONG_LINE], 1, [(offset, printable(bytes(view[:80])))])
+                    offset += self._fill
+                    self._fill = 0
         except StreamDamage as damage:
             skips.add(damage.reason, 1, [(damage.offset, "")])
-        view[PADDING + fill : PADDING + fill + 1] = b"\n"  # the last line may lack its own
-        self._parse(item, layout, fill + 1, offset, skips)
+        self._buffer[PADDING + self._fill] = ord("\n")  # the last line may lack its own
+        self._parse(item, layout, self._fill + 1, offset, skips)
 
     def _parse(
         self, item: TextItem, layout: aws_vpc.Layout, fill: int, offset: int, skips: SkipCounts
@@ -338,6 +400,7 @@ class Worker:
                 self.tables.tables, self._facts, self._scratch,
             )  # fmt: skip
             self._note_reasons(offset, skips)
+            skips.plain |= at > PADDING and layout.lacks_packet_addresses
             if why == Stop.ROOM:
                 self.tables.make_room()
             elif why == Stop.HEADER:
@@ -350,7 +413,7 @@ class Worker:
     def _next_layout(
         self, item: TextItem, layout: aws_vpc.Layout, line: bytes, offset: int, skips: SkipCounts
     ) -> aws_vpc.Layout:
-        fields = tuple(aws_vpc.normalise(part) for part in line.decode("utf-8", "replace").split())
+        fields = tuple(normalise(part) for part in line.decode("utf-8", "replace").split())
         if fields == layout.fields:
             return layout
         if item.end is not None:
@@ -359,7 +422,7 @@ class Worker:
             changed = aws_vpc.layout(fields)
         except aws_vpc.UnusableHeader as problem:
             skips.add(str(problem), 1, [(offset, printable(line))])
-            return layout
+            return aws_vpc.nothing_usable()
         skips.notes.add("lines of several formats in one file, each read by the header above it")
         return changed
 
@@ -367,24 +430,43 @@ class Worker:
         counts = self._scratch.reason_counts
         if not counts.any():
             return
-        for reason, text in REASONS.items():
+        for reason in np.flatnonzero(counts).tolist():
+            text = REASONS[Reason(reason)]
             count = int(counts[reason])
-            if count:
-                places = self._scratch.reason_samples[reason, : min(count, SAMPLES)].tolist()
-                skips.add(text, count, [(offset + p - PADDING, self._line(p)) for p in places])
+            places: list[tuple[int, str]] = []
+            if len(skips.samples[text]) < SAMPLES:  # the first places stay, whatever follows
+                lines = self._scratch.reason_samples[reason, : min(count, SAMPLES)].tolist()
+                places = [(offset + at - PADDING, self._line(at)) for at in lines]
+            skips.add(text, count, places)
         counts[:] = 0
 
     def _line(self, at: int) -> str:
         raw = self._buffer[at : at + 400].tobytes()
         return printable(raw.split(b"\n", 1)[0])
 
+    # -- Parquet -----------------------------------------------------------------------------------------------
+
+    def _read_row_group(self, item: ParquetItem, skips: SkipCounts) -> None:
+        layout = aws_vpc.layout(item.fields)
+        skips.notes.update(layout.notes)
+        skips.plain |= layout.lacks_packet_addresses
+        if self._row_groups is None:
+            self._row_groups = RowGroupReader(self.tables, self._facts, self._scratch, REASONS)
+        try:
+            for size in self._row_groups.read(item.source, layout, item.row_group, skips):
+                self.bytes_read += size
+                if self._progress is not None:
+                    self._progress(self.bytes_read, int(self.tables.tables.state[S_RECORDS]))
+        except ObjectFailure as problem:
+            skips.add(f"reading failed: {problem.strerror}", 1, [(self.bytes_read, "")])
+        except (OSError, InputError) as problem:
+            skips.add(f"unreadable Parquet data: {problem}", 1, [])
+
     # -- captures ----------------------------------------------------------------------------------------------
 
     def _read_capture(
         self, item: CaptureItem, stream: BinaryIO, skips: SkipCounts, network: int, observer: int
     ) -> None:
-        batch = PacketBatch.allocate(PACKETS_AT_ONCE)
-        rows = np.zeros((BLOCK_ROWS, CONNECTION_WORDS), np.uint64)
         errors = 0
         readers: list[CaptureReader] = []  # none until the first window told that it is a capture
         try:
@@ -394,8 +476,7 @@ class Worker:
                 else:
                     readers[0].feed(window, final=final)
                 reader = readers[0]
-                while count := reader.next_batch(batch):
-                    errors += self._add_packets(batch, count, rows, network, observer)
+                errors += self._with_room(lambda target: readers[0].aggregate(target, network, observer, self._facts))
                 if self._progress is not None:
                     self._progress(self.bytes_read, int(self.tables.tables.state[S_RECORDS]))
                 if reader.finished:
@@ -404,6 +485,7 @@ class Worker:
             skips.add(damage.reason, 1, [(damage.offset, "")])
         except NotACapture as problem:
             skips.add(str(problem), 1, [(0, "")])
+        self._with_room(lambda target: CaptureReader.finish(target, network, observer))
         for reader in readers:
             for reason, (count, samples) in reader.counts().items():
                 skips.add(reason, count, [(at, "") for at in samples])
@@ -441,34 +523,23 @@ class Worker:
             window = np.concatenate(parts)
             yield window, final
 
-    def _add_packets(
-        self, batch: PacketBatch, count: int, rows: NDArray[np.uint64], network: int, observer: int
-    ) -> int:
-        errors = 0
+    def _with_room(self, step: Callable[[Target], bool]) -> int:
+        """Let `step` add packets to the tables, with more room as often as it asks -> ICMP errors, left out."""
+        if self._flows is None:
+            self._flows = Flows.empty()
         state = self.tables.tables.state
-        if state[S_SINCE] > 0 or state[S_UNTIL] < ALWAYS:
-            inside = np.flatnonzero(
-                (batch.time[:count] >= np.uint64(state[S_SINCE])) & (batch.time[:count] < np.uint64(state[S_UNTIL]))
-            )
-            state[S_OUTSIDE] += count - len(inside)
-            count = len(inside)
-            for column in batch:
-                column[:count] = column[inside]
-            if not count:
-                return 0
-        times = batch.time[:count]
-        state[S_FIRST] = min(state[S_FIRST], int(times.min()))
-        state[S_LAST] = max(state[S_LAST], int(times.max()))
-        for start in range(0, count, BLOCK_ROWS):
+        errors = 0
+        done = False
+        while not done:
             self.tables.make_room()
             now = self.tables.tables
-            written, left_out = packets_to_connections(
-                batch.src_hi, batch.src_lo, batch.dst_hi, batch.dst_lo, batch.meta, batch.size, batch.time,
-                start, min(start + BLOCK_ROWS, count), np.uint64(network), np.uint64(observer), self._facts, rows,
-            )  # fmt: skip
-            errors += left_out
-            state[S_RECORDS] += written
-            state[S_CONNECTIONS] = upsert_connections(
-                rows, written, now.connection_index, now.connections, int(state[S_CONNECTIONS])
-            )
+            target = Target.over(now.connection_index, now.connections, int(state[S_CONNECTIONS]), self._flows)
+            done = step(target)
+            counted = target.counters
+            state[S_CONNECTIONS] = counted[C_CONNECTIONS]
+            state[S_RECORDS] += counted[C_PACKETS]
+            state[S_OUTSIDE] += counted[C_OUTSIDE]
+            state[S_FIRST] = min(state[S_FIRST], counted[C_FIRST])
+            state[S_LAST] = max(state[S_LAST], counted[C_LAST])
+            errors += int(counted[C_ERRORS])
         return errors

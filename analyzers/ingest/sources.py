@@ -19,7 +19,7 @@ from analyzers.objects.object_store import ObjectStoreError, StoredObject, is_ur
 INFLATE_ERROR = cast(type[Exception], igzip_lib.IsalError)  # its type stub says that it is an instance
 GZIP_MAGIC = b"\x1f\x8b"
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
-READ_BYTES = 512 * 1024
+READ_BYTES = 1024 * 1024
 INFLATE_BYTES = 128 * 1024  # small enough to stay in the cache until it is parsed
 ZSTD_WINDOW = 128 * 1024 * 1024
 """Largest zstd window that is accepted: memory per stream. `zstd` itself refuses more without --memory."""
@@ -40,6 +40,11 @@ class Source:
     def is_stdin(self) -> bool:
         """Whether it is read from standard input, once and without seeking."""
         return self.name == "-"
+
+    @property
+    def local_path(self) -> str:
+        """Its path where it is a file of this machine, else ""."""
+        return "" if self.is_stdin or self.stored is not None else self.name
 
     @property
     def size(self) -> int:

@@ -9,13 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from analyzers.ingest.flow_logs import observer_name
 from analyzers.kernels import tables as t
-from analyzers.kernels.text import (
-    ALWAYS,
-    BLOCK_BYTES,
-    BLOCK_ROWS,
-    MAX_NETWORKS,
-    MAX_OBSERVERS,
+from analyzers.kernels.record import (
     S_ADDRESSES,
     S_CONNECTIONS,
     S_COUNT,
@@ -28,10 +24,10 @@ from analyzers.kernels.text import (
     S_OUTSIDE,
     S_RECORDS,
     S_SERVICES,
-    S_SINCE,
-    S_UNTIL,
-    Tables,
+    S_SPAN,
 )
+from analyzers.kernels.separators import BLOCK_BYTES, BLOCK_ROWS
+from analyzers.kernels.text import MAX_NETWORKS, MAX_OBSERVERS, Tables
 
 RESERVED_ROWS = 1 << 27
 """Address space that a row store asks for at first (8 GiB for service rows); pages never touched cost nothing."""
@@ -66,13 +62,22 @@ def _doubled(array: NDArray[Any], used: int) -> NDArray[Any]:
 class WorkerTables:
     """Owns the arrays that a worker's kernel calls write to. Not shared between threads."""
 
-    def __init__(self, networks: tuple[str, ...], interfaces: dict[str, int]) -> None:
-        """`networks`: names that get the numbers 1, 2, ... ("" is 0); `interfaces`: interface id -> network number."""
+    def __init__(
+        self,
+        networks: tuple[str, ...],
+        interfaces: dict[str, int],
+        flow_log: str = "",
+        span: int = int(t.ALL_TIME),
+    ) -> None:
+        """`networks`: names that get the numbers 1, 2, ... ("" is 0); `interfaces`: interface id -> network number;
+        `flow_log`: the one that all records are from, see analyzers.ingest.flow_logs; `span`: seconds of the time
+        slices that rows are kept apart by."""
+        self.flow_log = flow_log
         state = np.zeros(S_COUNT, np.int64)
         state[S_FIRST] = np.iinfo(np.int64).max
         state[S_LAST] = -1
         state[S_FIXED_NETWORK] = -1
-        state[S_UNTIL] = ALWAYS
+        state[S_SPAN] = span
         self.tables = Tables(
             state=state,
             service_index=np.zeros(1 << 14, np.uint64),
@@ -109,19 +114,20 @@ class WorkerTables:
         raw = np.frombuffer(b"\0" * 64 + name.encode() + b"\0" * 8, np.uint8)
         self.make_room(len(raw))
         tables = self.tables._asdict()
-        span = np.array([[64, len(raw) - 8]], np.uint64)
+        begin, end = np.array([64], np.uint64), np.array([len(raw) - 8], np.uint64)
         if len(raw) == 72:  # the empty name is always number 0
             return 0
         self.tables.state[counter] = t.intern_spans(
-            raw, span, 0, 1,
+            raw, begin, end, 1,
             tables[f"{kind}_index"], tables[f"{kind}_names"], tables[f"{kind}_arena"],
             int(self.tables.state[counter]), np.zeros((1, t.NAME_WORDS + 2), np.uint64),
         )  # fmt: skip
-        return int(span[0, 0]) - 1
+        return int(begin[0]) - 1
 
     def observer_names(self) -> list[str]:
-        """Observer names by number."""
-        return self._names(self.tables.observer_names, self.tables.observer_arena, S_OBSERVERS)
+        """Observer names by number, with the flow log's id where there is one."""
+        names = self._names(self.tables.observer_names, self.tables.observer_arena, S_OBSERVERS)
+        return [observer_name(name, self.flow_log) for name in names]
 
     def network_names(self) -> list[str]:
         """Network names by number."""
@@ -146,7 +152,12 @@ class WorkerTables:
                 "give the input in parts"
             )
         changed: dict[str, Any] = {}
-        self._grow_rows(changed, "service", "services", int(state[S_SERVICES]), BLOCK_ROWS, t.rehash_services)
+        span = np.uint64(state[S_SPAN])
+
+        def rehash_services(rows: NDArray[np.uint64], count: int, index: NDArray[np.uint64]) -> None:
+            t.rehash_services(rows, count, index, span)
+
+        self._grow_rows(changed, "service", "services", int(state[S_SERVICES]), BLOCK_ROWS, rehash_services)
         self._grow_rows(
             changed, "connection", "connections", int(state[S_CONNECTIONS]), BLOCK_ROWS, t.rehash_connections
         )
@@ -169,7 +180,7 @@ class WorkerTables:
             changed[rows_name] = rows
         size = index.size
         while 2 * (count + margin) > size:
-            size *= 4
+            size *= 4 if size < 1 << 18 else 2
         if size != index.size:
             fresh = np.zeros(size, np.uint64)
             rehash(rows, count, fresh)
@@ -196,8 +207,8 @@ class WorkerTables:
 
     def absorb(self, other: WorkerTables) -> None:
         """Add everything `other` holds to this one; `other` is not to be used afterwards."""
-        observers = np.array([self.observer(name) for name in other.observer_names()], np.uint64)
-        networks = np.array([self.network(name) for name in other.network_names()], np.uint64)
+        observers = self._absorb_names(other, "observer", S_OBSERVERS)
+        networks = self._absorb_names(other, "network", S_NETWORKS)
         addresses = self._absorb_addresses(other)
         state, theirs = self.tables.state, other.tables.state
         rows = other.tables.services[: theirs[S_SERVICES]]
@@ -213,26 +224,49 @@ class WorkerTables:
         state[S_FIRST] = min(state[S_FIRST], theirs[S_FIRST])
         state[S_LAST] = max(state[S_LAST], theirs[S_LAST])
 
+    def _absorb_names(self, other: WorkerTables, kind: str, counter: int) -> NDArray[np.uint64]:
+        """Numbers here of the other's names, by their numbers there."""
+        count = int(other.tables.state[counter])
+        theirs = other.tables._asdict()
+        if kind == "observer" and other.flow_log != self.flow_log:
+            text, begins, ends = _joined_names(other.observer_names())
+        else:
+            rows = theirs[f"{kind}_names"][:count]
+            text = np.concatenate([np.zeros(64, np.uint8), theirs[f"{kind}_arena"], np.zeros(8, np.uint8)])
+            begins = (rows[:, 3] & t.MASK32) + np.uint64(64)
+            ends = begins + (rows[:, 3] >> t.U32)
+        scratch = np.zeros((BLOCK_ROWS, t.NAME_WORDS + 2), np.uint64)
+        for start in range(1, count, BLOCK_ROWS):
+            stop = min(start + BLOCK_ROWS, count)
+            self.make_room(int(ends[stop - 1] - begins[start]))
+            now = self.tables._asdict()
+            self.tables.state[counter] = t.intern_spans(
+                text, begins[start:stop], ends[start:stop], stop - start,
+                now[f"{kind}_index"], now[f"{kind}_names"], now[f"{kind}_arena"],
+                int(self.tables.state[counter]), scratch,
+            )  # fmt: skip
+        begins[0] = 1  # the empty name is number 0 everywhere
+        numbers: NDArray[np.uint64] = begins - np.uint64(1)
+        return numbers
+
     def _absorb_addresses(self, other: WorkerTables) -> NDArray[np.uint64]:
+        """Numbers here of the other's interned addresses, by their numbers there."""
+        state = self.tables.state
         count = int(other.tables.state[S_ADDRESSES])
         numbers = np.zeros(max(count, 1), np.uint64)
-        theirs = other.tables.addresses
         for start in range(0, count, BLOCK_ROWS):
             self.make_room()
-            for i in range(start, min(start + BLOCK_ROWS, count)):
-                state = self.tables.state
-                got = t.intern_address(
-                    theirs[i, 0], theirs[i, 1], theirs[i, 2],
-                    self.tables.address_index, self.tables.addresses, int(state[S_ADDRESSES]),
-                )  # fmt: skip
-                if got == state[S_ADDRESSES]:
-                    state[S_ADDRESSES] += 1
-                numbers[i] = got
+            stop = min(start + BLOCK_ROWS, count)
+            state[S_ADDRESSES] = t.intern_addresses(
+                other.tables.addresses[start:stop], self.tables.address_index, self.tables.addresses,
+                int(state[S_ADDRESSES]), numbers[start:stop],
+            )  # fmt: skip
         return numbers
 
     def _upsert(self, rows: NDArray[np.uint64], counter: int, words: int) -> None:
         hashes = np.zeros(BLOCK_ROWS, np.uint64)
         candidates = np.zeros(BLOCK_ROWS, np.uint64)
+        slices = np.zeros(BLOCK_ROWS, np.uint64)
         state = self.tables.state
         for start in range(0, len(rows), BLOCK_ROWS):
             self.make_room()
@@ -240,22 +274,26 @@ class WorkerTables:
             now = self.tables
             if words == t.SERVICE_WORDS:
                 state[counter] = t.upsert_services(
-                    part, len(part), hashes, candidates, now.service_index, now.services, int(state[counter])
-                )
+                    part, len(part), np.uint64(state[S_SPAN]), hashes, slices, candidates,
+                    now.service_index, now.services, int(state[counter]),
+                )  # fmt: skip
             else:
                 state[counter] = t.upsert_connections(
                     part, len(part), now.connection_index, now.connections, int(state[counter])
                 )
 
-    def keep_window(self, since: int | None, until: int | None) -> None:
-        """Records that end before `since` or not before `until` (s UTC) are from now on only counted."""
-        self.tables.state[S_SINCE] = max(0, since or 0)
-        self.tables.state[S_UNTIL] = ALWAYS if until is None else max(0, until)
-
     def fix(self, network: int, observer: int) -> None:
         """What the next source's records get: a network number (-1: by interface) and an observer number."""
         self.tables.state[S_FIXED_NETWORK] = network
         self.tables.state[S_FIXED_OBSERVER] = observer
+
+
+def _joined_names(names: list[str]) -> tuple[NDArray[np.uint8], NDArray[np.uint64], NDArray[np.uint64]]:
+    """(padded text, begins, ends) of names, for intern_spans."""
+    encoded = [name.encode() for name in names]
+    ends = np.cumsum(np.array([len(name) for name in encoded], np.uint64)) + np.uint64(64)
+    begins = ends - np.array([len(name) for name in encoded], np.uint64)
+    return np.frombuffer(b"\0" * 64 + b"".join(encoded) + b"\0" * 8, np.uint8), begins, ends
 
 
 def _renumber_services(

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from analyzers.inventory.fields import Address, Notes
-from analyzers.inventory.model import Endpoint, Identity, Interface, SecurityGroup, Service
+from analyzers.inventory.model import Endpoint, FlowLog, Identity, Interface, SecurityGroup, Service
 
 Layer = Literal["cluster", "cloud", "table"]
 
@@ -44,5 +44,7 @@ class Facts:
     pod_cidrs: list[tuple[str, str]] = field(default_factory=list)  # (network, CIDR)
     security_groups: list[SecurityGroup] = field(default_factory=list)
     host_network_workloads: list[Identity] = field(default_factory=list)
+    templates: list[Endpoint] = field(default_factory=list)
     provider_ids: dict[tuple[str, str], str] = field(default_factory=dict)  # (network, node) -> cloud instance id
     secondary: dict[tuple[str, str], frozenset[Address]] = field(default_factory=dict)  # (network, instance) -> ...
+    flow_logs: list[FlowLog] = field(default_factory=list)

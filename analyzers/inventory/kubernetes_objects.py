@@ -18,6 +18,10 @@ _KNOWN = {
     "apps": frozenset(("Deployment", "ReplicaSet", "StatefulSet", "DaemonSet")),
     "batch": frozenset(("Job", "CronJob")),
 }
+INVENTORY_KINDS = frozenset().union(*_KNOWN.values())
+"""Kinds that say something here; others only do when they have a pod template."""
+UNUSED = "objects say nothing an inventory needs and were not used"
+"""How the reason of a note about a kind that is passed over ends."""
 _CLUSTER_SCOPED = frozenset(("Node", "Namespace"))
 
 
@@ -71,7 +75,7 @@ def collect(documents: Sequence[SourceDocument]) -> list[KubernetesObject]:
                 kinds[found] = kinds.get(found, 0) + 1
     for notes, kinds in unknown.values():
         for kind, count in kinds.items():
-            notes.add("", f"{kind} objects say nothing an inventory needs and were not used", f"{count} of them")
+            notes.add("", f"{kind} {UNUSED}", f"{count} of them")
     return [_newest(copies[key]) for key in sorted(copies)]
 
 
@@ -149,8 +153,10 @@ def _controller(metadata: Fields) -> Owner | None:
     for reference in metadata.maps("ownerReferences"):
         if reference.flag("controller"):
             kind, name = reference.text("kind"), reference.text("name")
-            if kind and name:
-                return Owner(kind, name)
+            if name:
+                return Owner(
+                    kind or "Pod", name
+                )  # an owner of no kind is at least one owner: its pods are one workload
     return None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from analyzers.inventory.clouds import join
@@ -12,14 +12,23 @@ from analyzers.inventory.fields import Notes, clean
 from analyzers.inventory.files import InventoryError, InventoryFile, find_files, read_file
 from analyzers.inventory.formats import InventoryFormat, formats
 from analyzers.inventory.model import Endpoint, Identity, Inventory, InventoryNote
-from analyzers.inventory.safe_yaml import UnsafeYaml, recover_documents
+from analyzers.inventory.safe_yaml import Document, UnsafeYaml, recover_documents
 
-__all__ = ["InventoryError", "load_inventory"]
+__all__ = ["InventoryError", "ParsedFile", "load_inventory"]
 
 
-def load_inventory(paths: Sequence[str | Path], network: str = "") -> Inventory:
+@dataclass(frozen=True, slots=True)
+class ParsedFile:
+    """A file that somebody read for more than its inventory. What of it is no inventory is not noted here."""
+
+    name: str
+    documents: tuple[Document, ...]
+
+
+def load_inventory(paths: Sequence[str | Path], network: str = "", parsed: Sequence[ParsedFile] = ()) -> Inventory:
     """Read all inventory files of `paths`: files, directories, or `NETWORK=path` for a file or directory whose
-    whole content lives in that network. `network` is for what doesn't say where it lives.
+    whole content lives in that network. `network` is for what doesn't say where it lives. `parsed` are files whose
+    documents are there already; those that are no inventory are passed over.
 
     Anything that is broken, unknown or no inventory at all becomes a note; the rest is used. The same files in
     another order give an equal value. Raises InventoryError for a path that does not exist.
@@ -36,6 +45,9 @@ def load_inventory(paths: Sequence[str | Path], network: str = "") -> Inventory:
         used += bool(found)
         for name, document in found:
             claimed[name].append(document)
+    for opened in parsed:
+        of_files.append(Notes(opened.name))
+        used += _claim(opened, of_files[-1], known, claimed, network)
     facts = {name: known[name].read(documents) for name, documents in claimed.items() if documents}
     joined, unclear = _joined(list(facts.values()))
     notes += unclear
@@ -82,6 +94,24 @@ def _documents(
     return found
 
 
+def _claim(
+    opened: ParsedFile,
+    notes: Notes,
+    known: dict[str, InventoryFormat],
+    claimed: dict[str, list[SourceDocument]],
+    network: str,
+) -> bool:
+    """Hand each document to the format that it is of; whether any is."""
+    found = False
+    for one in opened.documents:
+        where = f"document {one.number} (line {one.line})" if len(opened.documents) > 1 else ""
+        name = _format_of(one.value, known) if isinstance(one.value, dict | list) else ""
+        if name:
+            claimed[name].append(SourceDocument(one.value, where, notes, network))
+            found = True
+    return found
+
+
 def _text(content: bytes) -> str:
     encoding = "utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
     return content.decode(encoding, errors="replace")
@@ -125,6 +155,8 @@ def _inventory(facts: list[Facts], notes: Iterable[InventoryNote], files: int) -
         files=files,
         security_groups=tuple(sorted({g for one in facts for g in one.security_groups})),
         host_network_workloads=_workloads(w for one in facts for w in one.host_network_workloads),
+        templates=_endpoints(e for one in facts for e in one.templates),
+        flow_logs=tuple(sorted({log for one in facts for log in one.flow_logs})),
     )
 
 

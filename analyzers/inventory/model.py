@@ -109,6 +109,20 @@ class SecurityGroup:
 
 
 @dataclass(frozen=True, slots=True, order=True)
+class FlowLog:
+    """One flow log as its owner describes it (describe-flow-logs): what it covers, and in which format."""
+
+    id: str
+    resource: str  # id of the VPC, subnet, interface, transit gateway or attachment
+    log_format: str = ""  # LogFormat, "${version} ${srcaddr} ..."; "": not told
+    log_group: str = ""  # of CloudWatch Logs
+    traffic: str = "ALL"  # TrafficType: ACCEPT, REJECT or ALL
+    interval: int = 600  # MaxAggregationInterval, s
+    delivery: str = ""  # DeliverLogsStatus
+    error: str = ""  # DeliverLogsErrorMessage
+
+
+@dataclass(frozen=True, slots=True, order=True)
 class InventoryNote:
     """Something passed over or unclear in an inventory file, with file and object path."""
 
@@ -131,3 +145,5 @@ class Inventory:
     files: int = 0
     security_groups: tuple[SecurityGroup, ...] = ()
     host_network_workloads: tuple[Identity, ...] = ()  # all their pods share their nodes' addresses
+    templates: tuple[Endpoint, ...] = ()  # one pod a workload as its template makes it: named like it, no address
+    flow_logs: tuple[FlowLog, ...] = ()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
-from analyzers.inventory.fields import Labels
+from analyzers.inventory.fields import Fields, Labels
 from analyzers.inventory.kubernetes_objects import WORKLOAD_KINDS, KubernetesObject, Owner
 from analyzers.inventory.model import Identity
 
@@ -72,6 +72,11 @@ class Ownership:
     def host_network(self) -> list[Key]:
         """Workloads whose template puts their pods into the node's network."""
         return [k for k in self._templates if self._objects[k].template.map("spec").flag("hostNetwork")]
+
+    def templates(self) -> Iterator[tuple[Key, Fields]]:
+        """The pod template of every workload that has one."""
+        for key in sorted(self._templates):
+            yield key, self._objects[key].template
 
     def _labels(self, key: Key) -> Labels:
         """The template's labels; without a template, what all pods (or else all makers' templates) have in common."""

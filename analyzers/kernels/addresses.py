@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from itertools import product
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from analyzers.kernels.jit import dot_mask16, inlined, kernel, load32, trailing_zeros
 
@@ -154,3 +156,27 @@ def parse_address(buffer: Any, start: Any, end: Any) -> Any:
     if quad == BAD:
         return U0, U0, False
     return U0, MAPPED | quad, True
+
+
+class QuadShapes(NamedTuple):
+    """The 81 ways in which the digits of a dotted quad can be spread; number 0 is none of them."""
+
+    numbers: NDArray[np.uint8]  # uint8[65536]: by 1 << position for each dot and for the end
+    patterns: NDArray[np.uint8]  # uint8[82, 16]: which character goes where: units, tens, hundreds, 0 of each octet
+    leading: NDArray[np.uint64]  # uint64[82]: positions where a 0 would be a leading one
+
+
+def quad_shapes() -> QuadShapes:
+    """The tables by which analyzers.kernels.columns takes dotted quads apart."""
+    shapes = QuadShapes(np.zeros(65536, np.uint8), np.full((82, 16), 128, np.uint8), np.zeros(82, np.uint64))
+    for number, lengths in enumerate(product((1, 2, 3), repeat=4), start=1):
+        begin = key = leading = 0
+        for octet_number, length in enumerate(lengths):
+            for place in range(length):
+                shapes.patterns[number, 4 * octet_number + place] = begin + length - 1 - place
+            leading |= (1 << begin) if length > 1 else 0
+            key |= 1 << (begin + length)
+            begin += length + 1
+        shapes.numbers[key] = number
+        shapes.leading[number] = leading
+    return shapes

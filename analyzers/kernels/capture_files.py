@@ -21,7 +21,8 @@ What comes out does not depend on how the bytes were cut into windows.
 
 from __future__ import annotations
 
-from typing import Any
+import ipaddress
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,11 +43,19 @@ from analyzers.kernels.capture_state import (
     RecordBatch,
     Tally,
 )
+from analyzers.kernels.connections import (
+    PACKETS_AT_ONCE,
+    ROOM,
+    Target,
+    aggregate_capture,
+    flush,
+)
 from analyzers.kernels.frame_status import FrameStatus
-from analyzers.kernels.frames import PacketBatch, decode_frames
+from analyzers.kernels.frames import Memory, PacketBatch, decode_frames
 from analyzers.kernels.links import SUPPORTED_LINK_TYPES
 from analyzers.kernels.pcap import FILE_HEADER, walk_pcap
 from analyzers.kernels.pcapng import MAX_BLOCK, MAX_INTERFACES, Interfaces, walk_pcapng
+from analyzers.kernels.tunnels import Tunnel
 
 SMALLEST_WINDOW = FILE_HEADER
 """The first window of a stream must hold at least this many bytes, unless it is the whole file."""
@@ -76,6 +85,30 @@ _DAMAGE = {
 }
 
 
+_NO_INTERFACES = Interfaces.empty(0)
+
+
+class Carrier(NamedTuple):
+    """A tunnel between two outer addresses; both are "" under IP, and for further pairs than are told apart (NONE)."""
+
+    tunnel: Tunnel
+    one: str
+    other: str
+    packets: int
+
+
+def _ends(halves: list[int]) -> tuple[str, str]:
+    if not any(halves):
+        return "", ""
+    return _address(*halves[:2]), _address(*halves[2:])
+
+
+def _address(hi: int, lo: int) -> str:
+    if hi == 0 and lo >> 32 == 0xFFFF:
+        return str(ipaddress.IPv4Address(lo & 0xFFFF_FFFF))
+    return str(ipaddress.IPv6Address(hi << 64 | lo))
+
+
 class NotACapture(ValueError):
     """The bytes are no pcap or pcapng file that can be read; the message says what was found."""
 
@@ -88,13 +121,16 @@ class CaptureReader:
     delivered, `damage` tells the place, and `counts()` has it.
     """
 
-    def __init__(self, window: NDArray[np.uint8], name: str, *, final: bool = True) -> None:
+    def __init__(self, window: NDArray[np.uint8], name: str, *, final: bool = True, outer: bool = False) -> None:
         self.name = name
         self.damage: str | None = None
         self.finished = False
         self._state = np.zeros(STATE_FIELDS, np.int64)
         self._tally = Tally.empty()
         self._interfaces: Interfaces | None = None
+        self._inner = not outer
+        self._memory = Memory.empty()
+        self._batch: PacketBatch | None = None
         self._records = RecordBatch.allocate(1)
         self._packets = 0
         self._exhausted = False
@@ -175,14 +211,42 @@ class CaptureReader:
         while not self._exhausted:
             count, code = self._walk(len(batch.meta))
             self._exhausted = code >= NEED_MORE
-            filled = decode_frames(self._window, self._records, count, batch, self._tally)
+            filled = decode_frames(self._window, self._records, count, self._inner, self._memory, batch, self._tally)
             self._packets += count
-            np.add.at(self._tally.link_packets, self._records.linktype[:count], 1)
             if self._exhausted:
                 self._stop(Outcome(code))
             if filled:
                 return int(filled)
         return 0
+
+    def aggregate(self, target: Target, network: int, observer: int, facts: Any) -> bool:
+        """Add this window's packets to a table -> whether it is done; if not, the table needs room first.
+
+        After the last window they are all there only when `finish` has returned True.
+
+        `facts`: see analyzers.kernels.text.Facts. The same packets as from `next_batch`, without leaving the kernel.
+        """
+        if self._exhausted:
+            return True
+        if self._batch is None:
+            self._batch = PacketBatch.allocate(PACKETS_AT_ONCE)
+            self._records = RecordBatch.allocate(PACKETS_AT_ONCE)
+        walked, code = aggregate_capture(
+            self._window, -1 if self._interfaces else self._link_type, self._state,
+            self._interfaces or _NO_INTERFACES, self._tally, self._records, self._inner, self._memory, self._batch,
+            np.uint64(network), np.uint64(observer), facts, target,
+        )  # fmt: skip
+        self._packets += int(walked)
+        if code == ROOM:
+            return False
+        self._exhausted = code >= NEED_MORE
+        self._stop(Outcome(code))
+        return True
+
+    @staticmethod
+    def finish(target: Target, network: int, observer: int) -> bool:
+        """What is still kept beside the table goes into it -> whether that is done; if not, the table needs room."""
+        return bool(flush(np.uint64(network), np.uint64(observer), target))
 
     def _walk(self, capacity: int) -> tuple[int, int]:
         if len(self._records.start) != capacity:
@@ -227,6 +291,17 @@ class CaptureReader:
         if not self._tally.counts[FrameStatus.UNTIMED]:
             return {}
         return {FrameStatus.UNTIMED.text: self._counted(FrameStatus.UNTIMED)}
+
+    def carriers(self) -> list[Carrier]:
+        """The tunnels that were opened, sorted: who carried how many packets."""
+        table = self._memory.carriers
+        found = [
+            Carrier(Tunnel(int(row[0])), *_ends(row[1:5].tolist()), int(row[5]))
+            for row in table.pairs[np.flatnonzero(table.pairs[:, 0])]
+        ]
+        if table.counts[1]:
+            found.append(Carrier(Tunnel.NONE, "", "", int(table.counts[1])))
+        return sorted(found)
 
     def _counted(self, status: FrameStatus) -> tuple[int, tuple[int, ...]]:
         samples = self._tally.samples[status]

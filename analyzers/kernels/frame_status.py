@@ -27,6 +27,9 @@ class FrameStatus(IntEnum):
     NO_INTERFACE = 14
     MAPPED_ADDRESS = 15
     UNTIMED = 16
+    PPP = 17
+    WIRELESS = 18
+    TUNNEL_DEPTH = 19
 
     @property
     def skipped(self) -> bool:
@@ -42,12 +45,12 @@ class FrameStatus(IntEnum):
 _STATUS_TEXTS = {
     FrameStatus.OK: "read",
     FrameStatus.TRUNCATED: "cut before the ports (by the snap length, or shorter than its own lengths say)",
-    FrameStatus.FRAGMENT: "later IP fragment: the ports are in the first one",
+    FrameStatus.FRAGMENT: "later IP fragment whose first, which has the ports, is not in the 30 seconds before",
     FrameStatus.MALFORMED: "malformed IP packet: a version or length that cannot be",
     FrameStatus.ARP: "not IP: ARP or RARP",
     FrameStatus.LLC: "not IP: LLC (spanning tree, IS-IS, ...)",
-    FrameStatus.MPLS: "not IP: MPLS (not decapsulated)",
-    FrameStatus.PPPOE: "not IP: PPPoE (not decapsulated)",
+    FrameStatus.MPLS: "not IP: MPLS around something else",
+    FrameStatus.PPPOE: "not IP: PPPoE discovery",
     FrameStatus.MACSEC: "not IP: MACsec (encrypted)",
     FrameStatus.NON_IP: "not IP: another ethertype or address family",
     FrameStatus.TAG_DEPTH: "more than 8 VLAN tags",
@@ -57,6 +60,9 @@ _STATUS_TEXTS = {
     FrameStatus.NO_INTERFACE: "packet of an interface that the pcapng section does not describe",
     FrameStatus.MAPPED_ADDRESS: "IPv6 packet with an IPv4-mapped address, which is not for the wire",
     FrameStatus.UNTIMED: "simple packet blocks have no time: they are given the time of the packet before them",
+    FrameStatus.PPP: "not IP: PPP control, compressed or multilink",
+    FrameStatus.WIRELESS: "not IP: 802.11 management, control or encrypted data",
+    FrameStatus.TUNNEL_DEPTH: "more than 8 tunnels inside one another, or 32 layers",
 }
 
 
@@ -79,3 +85,6 @@ BAD_BLOCK = np.int64(FrameStatus.BAD_BLOCK)
 NO_INTERFACE = np.int64(FrameStatus.NO_INTERFACE)
 MAPPED_ADDRESS = np.int64(FrameStatus.MAPPED_ADDRESS)
 UNTIMED = np.int64(FrameStatus.UNTIMED)
+PPP = np.int64(FrameStatus.PPP)
+WIRELESS = np.int64(FrameStatus.WIRELESS)
+TUNNEL_DEPTH = np.int64(FrameStatus.TUNNEL_DEPTH)

@@ -17,6 +17,7 @@ from analyzers.kernels.capture_state import (
     S_POSITION,
     S_WANTED,
     Outcome,
+    fetch_ahead,
     u32,
 )
 from analyzers.kernels.jit import kernel
@@ -40,7 +41,9 @@ def walk_pcap(buf: Any, linktype: Any, state: Any, records: Any) -> Any:
     big = state[S_BIG_ENDIAN] != 0
     count = 0
     outcome = FULL
+    fetched = position
     while count < capacity:
+        fetched = fetch_ahead(buf, position, fetched)
         left = length - position
         if left < RECORD_HEADER:
             state[S_WANTED] = RECORD_HEADER

@@ -27,6 +27,7 @@ from analyzers.kernels.capture_state import (
     S_UNFIT,
     S_WANTED,
     Outcome,
+    fetch_ahead,
     note,
     u16,
     u32,
@@ -64,13 +65,10 @@ class Interfaces(NamedTuple):
     offset: NDArray[np.int64]  # seconds to add (if_tsoffset)
 
     @staticmethod
-    def empty() -> Interfaces:
-        """Room for MAX_INTERFACES; zero pages until they are described."""
+    def empty(room: int = MAX_INTERFACES) -> Interfaces:
+        """Room for so many; zero pages until they are described."""
         return Interfaces(
-            np.zeros(MAX_INTERFACES, np.int64),
-            np.zeros(MAX_INTERFACES, np.int64),
-            np.zeros(MAX_INTERFACES, np.uint64),
-            np.zeros(MAX_INTERFACES, np.int64),
+            np.zeros(room, np.int64), np.zeros(room, np.int64), np.zeros(room, np.uint64), np.zeros(room, np.int64)
         )
 
 
@@ -274,7 +272,9 @@ def walk_pcapng(buf: Any, state: Any, interfaces: Any, tally: Any, records: Any)
     position = state[S_POSITION]
     count = np.int64(0)
     outcome = FULL
+    fetched = position
     while count < capacity:
+        fetched = fetch_ahead(buf, position, fetched)
         if state[S_TRAILER] > 0:
             position, outcome = _pass_over(buf, position, state)
             if outcome != FULL:

@@ -10,6 +10,8 @@ Service rows (SERVICE_WORDS): one per service key and observer, for records whos
     2  observer24 << 40 | records40
     3  packets   4  bytes   5  reply packets   6  reply bytes   7  first32 << 32 | last32 (seconds UTC)
 
+Where a store asks for time slices, a row belongs to the slice in which its `first` lies, and to no other.
+
 Connection rows (CONNECTION_WORDS): one per 5-tuple and observer, both ports kept, ends in canonical order (a < b).
     0  a_hi   1  a_lo   2  b_hi   3  b_lo
     4  a_port16 << 48 | b_port16 << 32 | protocol8 << 24 | verdict2 << 22
@@ -32,6 +34,7 @@ from analyzers.kernels.jit import inlined, kernel, load64, prefetch
 
 U0 = np.uint64(0)
 U1 = np.uint64(1)
+U3 = np.uint64(3)
 U8 = np.uint64(8)
 U16 = np.uint64(16)
 U22 = np.uint64(22)
@@ -42,6 +45,7 @@ U48 = np.uint64(48)
 MASK32 = np.uint64(0xFFFF_FFFF)
 ALL_ONES = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
 MASK16 = np.uint64(0xFFFF)
+MAPPED = np.uint64(0xFFFF_0000_0000)
 MASK40 = np.uint64(0xFF_FFFF_FFFF)
 MASK48 = np.uint64(0xFFFF_FFFF_FFFF)
 HIGH32 = np.uint64(0xFFFF_FFFF_0000_0000)
@@ -56,6 +60,9 @@ CONNECTION_WORDS = 13
 CONNECTION_KEY_WORDS = 7
 SYN_A, SYN_B, SYN_ACK_A, SYN_ACK_B, FIN_A, FIN_B, ASK_A, ASK_B = (np.uint64(1 << i) for i in range(8))
 
+ALL_TIME = np.uint64(1 << 32)
+"""The `span` of tables that are not cut into time slices: every time of a row lies below it."""
+
 MIX1 = np.uint64(0x9E37_79B9_7F4A_7C15)
 MIX2 = np.uint64(0xD6E8_FEB8_6659_FD93)
 MIX3 = np.uint64(0xC2B2_AE3D_27D4_EB4F)
@@ -69,9 +76,15 @@ def mix(value: Any) -> Any:
 
 
 @inlined
-def service_hash(word0: Any, word1: Any, observer: Any) -> Any:
+def service_hash(word0: Any, word1: Any, observer: Any, slice_start: Any) -> Any:
     """Hash of a service key; `word1` without its evidence bits."""
-    return mix(word0 * MIX1 ^ mix(word1 ^ observer * MIX3))
+    return mix(word0 * MIX1 ^ mix(word1 ^ (observer ^ slice_start << U24) * MIX3))
+
+
+@inlined
+def slice_of(first: Any, span: Any) -> Any:
+    """Begin of the time slice of `span` seconds that holds `first`; 0 where there is one slice, ALL_TIME."""
+    return U0 if span == ALL_TIME else first - first % span
 
 
 @kernel
@@ -84,11 +97,12 @@ def connection_hash(row: Any, at: Any) -> Any:
 
 
 @kernel
-def rehash_services(rows: Any, count: Any, index: Any) -> None:
+def rehash_services(rows: Any, count: Any, index: Any, span: Any) -> None:
     """Fill an empty index (uint64[power of two], zeros) for the first `count` service rows."""
     mask = np.uint64(index.size - 1)
     for i in range(count):
-        value = service_hash(rows[i, 0], rows[i, 1] & KEY1, rows[i, 2] >> U40)
+        row = rows[i]
+        value = service_hash(row[0], row[1] & KEY1, row[2] >> U40, slice_of(row[7] >> U32, span))
         place(index, mask, value, np.uint64(i))
 
 
@@ -110,17 +124,32 @@ def place(index: Any, mask: Any, value: Any, row: Any) -> None:
 
 
 @kernel
-def upsert_services(batch: Any, n: Any, hashes: Any, candidates: Any, index: Any, rows: Any, count: Any) -> Any:
+def upsert_services(
+    batch: Any, n: Any, span: Any, hashes: Any, slices: Any, candidates: Any, index: Any, rows: Any, count: Any
+) -> Any:
     """Add `n` service rows of `batch` (uint64[>= n, SERVICE_WORDS]) to the table; returns the new row count.
 
-    The caller guarantees room: count + n rows, and an index at most half full afterwards. `hashes` and `candidates`
-    are scratch (uint64[>= n]). Index slots and rows are prefetched for the whole batch before they are touched.
+    `span`: seconds of a time slice, or ALL_TIME; rows of different slices are not added up. `hashes`, `slices` and
+    `candidates` are scratch (uint64[>= n]). The caller guarantees room as for `add_services`.
     """
     mask = np.uint64(index.size - 1)
     for i in range(n):
-        value = service_hash(batch[i, 0], batch[i, 1] & KEY1, batch[i, 2] >> U40)
-        hashes[i] = value
-        prefetch(index, value & mask)
+        slices[i] = slice_of(batch[i, 7] >> U32, span)
+        hashes[i] = service_hash(batch[i, 0], batch[i, 1] & KEY1, batch[i, 2] >> U40, slices[i])
+        prefetch(index, hashes[i] & mask)
+    return add_services(batch, n, span, hashes, slices, candidates, index, rows, count)
+
+
+@kernel
+def add_services(
+    batch: Any, n: Any, span: Any, hashes: Any, slices: Any, candidates: Any, index: Any, rows: Any, count: Any
+) -> Any:
+    """Add rows whose hashes and slices are known, and whose index slots were asked for; returns the new row count.
+
+    The caller guarantees room: count + n rows, and an index at most half full afterwards. Rows are prefetched for the
+    whole batch before they are touched.
+    """
+    mask = np.uint64(index.size - 1)
     for i in range(n):
         value = hashes[i]
         slot = value & mask
@@ -135,28 +164,29 @@ def upsert_services(batch: Any, n: Any, hashes: Any, candidates: Any, index: Any
     for i in range(n):
         word0 = batch[i, 0]
         word1 = batch[i, 1] & KEY1
-        observer = batch[i, 2] >> U40
+        word2 = batch[i, 2]
         tag = hashes[i] & HIGH32
         slot = candidates[i]
         while True:
             entry = index[slot]
-            if entry == U0:
-                index[slot] = tag | np.uint64(count + 1)
-                for word in range(SERVICE_WORDS):
-                    rows[count, word] = batch[i, word]
-                count += 1
-                break
-            if (entry & HIGH32) == tag:
+            if (entry & HIGH32) == tag and entry != U0:
                 row = rows[(entry & MASK32) - U1]
-                if row[0] == word0 and (row[1] & KEY1) == word1 and (row[2] >> U40) == observer:
+                strange = (row[0] ^ word0) | ((row[1] ^ word1) & KEY1) | ((row[2] ^ word2) >> U40)
+                if strange == U0 and (row[7] >> U32) - slices[i] < span:
                     row[1] |= batch[i, 1] & EVIDENCE4
-                    row[2] += batch[i, 2] & MASK40
+                    row[2] += word2 & MASK40
                     row[3] += batch[i, 3]
                     row[4] += batch[i, 4]
                     row[5] += batch[i, 5]
                     row[6] += batch[i, 6]
                     row[7] = joined_times(row[7], batch[i, 7])
                     break
+            if entry == U0:
+                index[slot] = tag | np.uint64(count + 1)
+                for word in range(SERVICE_WORDS):
+                    rows[count, word] = batch[i, word]
+                count += 1
+                break
             slot = (slot + U1) & mask
     return count
 
@@ -234,6 +264,16 @@ def intern_address(hi: Any, lo: Any, epoch: Any, index: Any, rows: Any, count: A
 
 
 @kernel
+def intern_addresses(theirs: Any, index: Any, rows: Any, count: Any, numbers: Any) -> Any:
+    """Numbers of the addresses of another table (uint64[n, ADDRESS_WORDS]) into `numbers`; returns the new count."""
+    for i in range(theirs.shape[0]):
+        number = intern_address(theirs[i, 0], theirs[i, 1], theirs[i, 2], index, rows, count)
+        count = max(count, number + 1)
+        numbers[i] = np.uint64(number)
+    return count
+
+
+@kernel
 def rehash_addresses(rows: Any, count: Any, index: Any) -> None:
     """Fill an empty index for the first `count` interned addresses."""
     mask = np.uint64(index.size - 1)
@@ -257,9 +297,9 @@ def masked_word(buffer: Any, end: Any, length: Any) -> Any:
 
 
 @inlined
-def name_hash(word0: Any, word1: Any, word2: Any, length: Any) -> Any:
-    """Hash of a string by its last 24 bytes and its length."""
-    return mix((word0 * MIX1) ^ mix(word1 ^ word2 * MIX3 ^ length * MIX1))
+def name_hash(word0: Any, word1: Any, length: Any) -> Any:
+    """Hash of a string by its last 16 bytes and its length: ids of interfaces and networks differ there."""
+    return mix((word0 * MIX1 ^ word1) * MIX3 ^ length)
 
 
 @kernel
@@ -273,23 +313,23 @@ def same_bytes(one: Any, at: Any, other: Any, begin: Any, length: Any) -> Any:
 
 @kernel
 def intern_spans(
-    buffer: Any, spans: Any, column: Any, n: Any, index: Any, names: Any, arena: Any, count: Any, scratch: Any
+    buffer: Any, begins: Any, ends: Any, n: Any, index: Any, names: Any, arena: Any, count: Any, scratch: Any
 ) -> Any:
-    """Number the strings of `buffer` whose start and end stand in spans[i, column] and spans[i, column + 1].
+    """Number the strings of `buffer` from begins[i] to ends[i] (uint64[>= n]).
 
-    spans[i, column] becomes the string's number + 1, or stays 0 for an empty string. New strings are appended;
+    begins[i] becomes the string's number + 1, or 0 for an empty string. New strings are appended;
     returns the new count. `scratch` uint64[>= n, NAME_WORDS + 2]. The caller guarantees room for n more strings of
     these lengths, and 24 readable bytes before the first one.
     """
     mask = np.uint64(index.size - 1)
     for i in range(n):
-        end = np.int64(spans[i, column + 1])
-        length = end - np.int64(spans[i, column])
+        end = np.int64(ends[i])
+        length = end - np.int64(begins[i])
         scratch[i, 0] = masked_word(buffer, end, length)
         scratch[i, 1] = masked_word(buffer, end - 8, length - 8)
         scratch[i, 2] = masked_word(buffer, end - 16, length - 16)
         scratch[i, 3] = np.uint64(length)
-        value = name_hash(scratch[i, 0], scratch[i, 1], scratch[i, 2], scratch[i, 3])
+        value = name_hash(scratch[i, 0], scratch[i, 1], scratch[i, 3])
         scratch[i, 4] = value
         prefetch(index, value & mask)
     for i in range(n):
@@ -304,9 +344,9 @@ def intern_spans(
             prefetch(names[(entry & MASK32) - U1], 0)
     for i in range(n):
         length = np.int64(scratch[i, 3])
-        start = np.int64(spans[i, column])
+        start = np.int64(begins[i])
         if length == 0:
-            spans[i, column] = U0
+            begins[i] = U0
             continue
         tag = scratch[i, 4] & HIGH32
         slot = scratch[i, 5]
@@ -322,7 +362,7 @@ def intern_spans(
                 names[count, 2] = scratch[i, 2]
                 names[count, 3] = (np.uint64(length) << U32) | np.uint64(begin)
                 count += 1
-                spans[i, column] = np.uint64(count)
+                begins[i] = np.uint64(count)
                 break
             number = (entry & MASK32) - U1
             if (
@@ -333,7 +373,7 @@ def intern_spans(
                 and (names[number, 3] >> U32) == scratch[i, 3]
                 and (length <= 24 or same_bytes(arena, np.int64(names[number, 3] & MASK32), buffer, start, length))
             ):
-                spans[i, column] = number + U1
+                begins[i] = number + U1
                 break
             slot = (slot + U1) & mask
     return count
@@ -344,7 +384,7 @@ def rehash_names(names: Any, count: Any, index: Any) -> None:
     """Fill an empty index for the first `count` interned strings."""
     mask = np.uint64(index.size - 1)
     for i in range(count):
-        value = name_hash(names[i, 0], names[i, 1], names[i, 2], names[i, 3] >> U32)
+        value = name_hash(names[i, 0], names[i, 1], names[i, 3] >> U32)
         place(index, mask, value, np.uint64(i))
 
 
@@ -385,3 +425,40 @@ def index_cuts(keys: Any, index: Any) -> None:
     mask = np.uint64(index.size - 1)
     for i in range(keys.shape[0]):
         place(index, mask, mix(mix(keys[i, 0] * MIX1 ^ keys[i, 1]) ^ keys[i, 2] * MIX3), np.uint64(i))
+
+
+@kernel
+def split_services(
+    rows: Any, addresses: Any, client: Any, server: Any, numbers: Any, small: Any, counters: Any
+) -> None:
+    """Service rows (uint64[n, SERVICE_WORDS]) taken apart, one pass for all columns.
+
+    `client`, `server` uint64[2, n]: halves of the addresses; `numbers` int64[3, n]: observer, first, last; `small`
+    uint16[5, n]: network, port, protocol, verdict, evidence; `counters` uint64[5, n]: records, packets, bytes, reply
+    packets, reply bytes.
+    """
+    for i in range(rows.shape[0]):
+        word0 = rows[i, 0]
+        word1 = rows[i, 1]
+        word2 = rows[i, 2]
+        client[0, i] = U0
+        client[1, i] = MAPPED | (word0 >> U32)
+        server[0, i] = U0
+        server[1, i] = MAPPED | (word0 & MASK32)
+        if word1 & CLIENT_INTERNED:
+            client[0, i] = addresses[word0 >> U32, 0]
+            client[1, i] = addresses[word0 >> U32, 1]
+        if word1 & SERVER_INTERNED:
+            server[0, i] = addresses[word0 & MASK32, 0]
+            server[1, i] = addresses[word0 & MASK32, 1]
+        small[0, i] = np.uint16(word1 >> U48)
+        small[1, i] = np.uint16((word1 >> U32) & MASK16)
+        small[2, i] = np.uint16((word1 >> U24) & np.uint64(0xFF))
+        small[3, i] = np.uint16((word1 >> U22) & U3)
+        small[4, i] = np.uint16(word1 & EVIDENCE4)
+        numbers[0, i] = np.int64(word2 >> U40)
+        numbers[1, i] = np.int64(rows[i, 7] >> U32)
+        numbers[2, i] = np.int64(rows[i, 7] & MASK32)
+        counters[0, i] = word2 & MASK40
+        for word in range(3, 7):
+            counters[word - 2, i] = rows[i, word]

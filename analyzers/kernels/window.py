@@ -1,23 +1,31 @@
-"""Records of a window of time: parsed rows that end outside of it are taken out before anything is made of them."""
+"""Records of a window of time: those that end outside of it are counted, and nothing is made of them."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from analyzers.kernels.jit import kernel
+import numpy as np
+
+from analyzers.kernels.jit import inlined, kernel
+
+ALWAYS = int(np.iinfo(np.int64).max)
+"""The end of a window that has none, in seconds UTC."""
+
+
+@inlined
+def inside(time: Any, window: Any) -> Any:
+    """Whether a moment (int64 seconds UTC) lies in `window`, int64[2]: since, until; until itself does not."""
+    return window[0] <= time < window[1]
 
 
 @kernel
-def keep_within(parsed: Any, count: Any, last: Any, since: Any, until: Any) -> Any:
-    """Move the rows of parsed[:count] (uint64) with since <= parsed[row, last] < until to its front; returns how many.
-
-    `since` and `until` are uint64 seconds UTC.
-    """
-    kept = 0
-    for row in range(count):
-        if since <= parsed[row, last] < until:
-            if kept != row:
-                for word in range(parsed.shape[1]):
-                    parsed[kept, word] = parsed[row, word]
-            kept += 1
-    return kept
+def leave_outside(last: Any, kept: Any, count: Any, window: Any) -> Any:
+    """Set kept[i] to 0 for the records i < count whose `last` (uint64 seconds UTC) lies outside; returns how many."""
+    outside = 0
+    if window[0] <= 0 and window[1] == ALWAYS:
+        return outside
+    for i in range(count):
+        if kept[i] != 0 and not inside(np.int64(last[i]), window):
+            kept[i] = 0
+            outside += 1
+    return outside

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -17,11 +17,14 @@ from numpy.typing import NDArray
 
 from analyzers.ingest.aggregate import IngestOptions, cut_facts, network_names
 from analyzers.ingest.coverage import SkipCounts
+from analyzers.ingest.flow_logs import flow_log_of
 from analyzers.ingest.reading import Item, Worker, plan
 from analyzers.ingest.sources import Source
 from analyzers.ingest.worker_tables import WorkerTables
 from analyzers.kernels import tables as t
-from analyzers.kernels.text import BLOCK_ROWS, S_CONNECTIONS, S_FIRST, S_LAST, S_RECORDS, S_SERVICES
+from analyzers.kernels.record import S_CONNECTIONS, S_FIRST, S_LAST, S_RECORDS, S_SERVICES
+from analyzers.kernels.separators import BLOCK_ROWS
+from analyzers.objects.key_layout import Window
 from analyzers.objects.object_stream import begun_ahead
 from analyzers.spark.partial_rows import fact_batch, partial_batch
 from analyzers.store.identity import Identity, identity_of
@@ -69,7 +72,7 @@ class _Rows:
         self._service = words == t.SERVICE_WORDS
         self.rows = np.zeros((1 << 12, words), np.uint64)
         self._index = np.zeros(1 << 13, np.uint64)
-        self._scratch = np.zeros((2, BLOCK_ROWS), np.uint64)
+        self._scratch = np.zeros((3, BLOCK_ROWS), np.uint64)
 
     def add(self, rows: Array) -> None:
         """Rows to those of equal keys."""
@@ -77,8 +80,9 @@ class _Rows:
             self._make_room()
             part = rows[start : start + BLOCK_ROWS]
             if self._service:
+                hashes, slices, candidates = self._scratch[0], self._scratch[1], self._scratch[2]
                 self.count = t.upsert_services(
-                    part, len(part), self._scratch[0], self._scratch[1], self._index, self.rows, self.count
+                    part, len(part), t.ALL_TIME, hashes, slices, candidates, self._index, self.rows, self.count
                 )
             else:
                 self.count = t.upsert_connections(part, len(part), self._index, self.rows, self.count)
@@ -91,8 +95,10 @@ class _Rows:
             self.rows = grown
         if 2 * needed > self._index.size:
             self._index = np.zeros(4 * self._index.size, np.uint64)
-            rehash = t.rehash_services if self._service else t.rehash_connections
-            rehash(self.rows, self.count, self._index)
+            if self._service:
+                t.rehash_services(self.rows, self.count, self._index, t.ALL_TIME)
+            else:
+                t.rehash_connections(self.rows, self.count, self._index)
 
 
 class _Group:
@@ -105,9 +111,9 @@ class _Group:
         number = {name: i + 1 for i, name in enumerate(networks)} | {"": 0}
         interfaces = {i: number[n] for i, n in ingest.interface_networks.items()}
         self._options = options
-        self._tables = WorkerTables(networks, interfaces)
-        self._worker = Worker(self._tables, cut_facts(ingest, networks), ingest.networks)
-        self._slices: dict[int, _Slice] = {}
+        self._tables = WorkerTables(networks, interfaces, span=options.slice_seconds)
+        self._worker = Worker(self._tables, cut_facts(replace(ingest, window=Window()), networks), ingest.networks)
+        self._slices: dict[tuple[str, int], _Slice] = {}  # by flow log and number of the slice
 
     def read(self, sources: Sequence[Source]) -> Iterator[pa.RecordBatch]:
         """Partial rows of all of them, in batches that Spark's memory takes."""
@@ -120,13 +126,16 @@ class _Group:
     def _planned(self, source: Source) -> _Planned:
         skips: list[SkipCounts] = []
         # whole: a task has one thread, and an object's rows must not come in parts
-        items, formats = plan([source], self._options.ingest.format, frozenset({source.name}), skips)
+        items, formats = plan(
+            [source], self._options.ingest.format, frozenset({source.name}), skips, self._options.ingest.log_formats
+        )
         return _Planned(source, items[0] if items else None, formats, skips)
 
     def _take(self, entry: _Planned) -> None:
         """One object's rows to their slices, and its facts; or neither."""
         facts = SourceFacts(entry.source.name, next(iter(entry.formats), ""), skips=entry.skips)
         worker = self._worker
+        self._tables.flow_log = flow_log_of(entry.source.name)
         before = worker.bytes_read
         worker.skips.clear()
         worker.formats.clear()
@@ -153,6 +162,7 @@ class _Group:
 
     def _to_slices(self) -> None:
         """The object's rows to their slices."""
+        flow_log = self._tables.flow_log
         now = self._tables.tables
         state = now.state
         for counter, rows, word, kind in (
@@ -164,7 +174,7 @@ class _Group:
             slices = first // self._options.slice_seconds
             for number in np.unique(slices).tolist():
                 inside = slices == number
-                target: _Rows = getattr(self._slices.setdefault(number, _Slice()), kind)
+                target: _Rows = getattr(self._slices.setdefault((flow_log, number), _Slice()), kind)
                 target.add(rows if inside.all() else rows[inside])
 
     def _clear(self) -> None:
@@ -179,11 +189,12 @@ class _Group:
     def _emptied(self) -> Iterator[pa.RecordBatch]:
         """Everything added up so far as partial rows; nothing is held afterwards."""
         tables = self._tables
-        names = {"network": tables.network_names(), "observer": tables.observer_names()}
         stretches = Stretches(self._options.ingest.cuts)
         kept = tables.tables
         slices, self._slices = self._slices, {}
-        for one in slices.values():
+        for (flow_log, _), one in slices.items():
+            tables.flow_log = flow_log
+            names = {"network": tables.network_names(), "observer": tables.observer_names()}
             state = kept.state.copy()
             state[S_SERVICES], state[S_CONNECTIONS] = one.services.count, one.connections.count
             tables.tables = kept._replace(state=state, services=one.services.rows, connections=one.connections.rows)
@@ -212,9 +223,12 @@ def fact_text(identity: Identity, facts: SourceFacts) -> str:
     """What the sources and skips tables say of an object, as one line."""
     plain = {field.name: getattr(facts, field.name) for field in fields(facts) if field.name != "skips"}
     skips: list[dict[str, Any]] = [
-        {"counts": dict(part.counts), "samples": dict(part.samples), "notes": sorted(part.notes)}
-        for part in facts.skips
-    ]
+        {
+            "counts": dict(one.counts), "samples": dict(one.samples), "notes": sorted(one.notes),
+            "unit": one.unit, "plain": one.plain,
+        }
+        for one in facts.skips
+    ]  # fmt: skip
     return json.dumps({"identity": asdict(identity), "facts": plain, "skips": skips})
 
 
@@ -222,7 +236,7 @@ def read_fact(document: dict[str, Any]) -> tuple[Identity, SourceFacts]:
     """The way back of `fact_text`, its JSON read already."""
     facts = SourceFacts(**document["facts"])
     for part in document["skips"]:
-        counts = SkipCounts(facts.name, notes=set(part["notes"]))
+        counts = SkipCounts(facts.name, notes=set(part["notes"]), unit=part["unit"], plain=part["plain"])
         for reason, count in part["counts"].items():
             counts.add(reason, count, [(at, text) for at, text in part["samples"].get(reason, ())])
         facts.skips.append(counts)

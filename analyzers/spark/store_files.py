@@ -71,7 +71,7 @@ class _Writer:
                 "key": identity.key, "name": facts.name, "size": identity.size, "digest": identity.digest,
                 "modified": identity.modified, "format": facts.format, "bytes_read": facts.bytes_read,
                 "records": facts.records, "first": facts.first, "last": facts.last, "merged": MERGED_FOR_GOOD,
-                "notes": sorted({note for part in facts.skips for note in part.notes}), "id": 0,
+                "notes": sorted({note for part in facts.skips for note in part.notes}),
             }
         )  # fmt: skip
         for reason, count in sorted(merged.counts.items()):
@@ -91,7 +91,7 @@ class _Writer:
         for table in (SOURCES, SKIPS):
             rows = self._facts[table.name]
             if rows:
-                schema = pa.schema([(c.name, _ARROW_TYPES[c.parquet_type]) for c in table.columns])
+                schema = pa.schema([(c.name, _ARROW_TYPES[c.parquet_type]) for c in table.columns if c.name != "id"])
                 keys = [str(row["key"]) for row in rows] if table is SOURCES else []
                 self._write(table, pa.Table.from_pylist(rows, schema), keys)
         return self._done

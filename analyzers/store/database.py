@@ -8,10 +8,19 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from analyzers.ingest.sources import InputError
-from analyzers.store.schema import META, NETWORKS, OBSERVERS, SLICE_SECONDS, TABLES, VERSION, create_statement
+from analyzers.store.schema import (
+    META,
+    NETWORKS,
+    OBSERVERS,
+    SLICE_SECONDS,
+    TABLES,
+    VERSION,
+    StoreTable,
+    create_statement,
+)
 
 if TYPE_CHECKING:
     import duckdb
@@ -48,6 +57,7 @@ def _in_words(text: str) -> str:
     for pattern, words in (
         ("Could not set lock", "another process has it open; wait until that is done, or use another store"),
         ("not a valid DuckDB database file", "this file is no flow store; name another, or remove it"),
+        ("File too large", "the file may not grow any further (a limit on file sizes); raise it and run it again"),
         ("No space left", "no space left on the disk; what was committed is kept, make room and run it again"),
         ("max_temp_directory_size", "no space left for temporary files; make room and run it again"),
         ("Read-only file system", "the file system is read-only; put the store elsewhere"),
@@ -69,7 +79,7 @@ def settings(memory: int, threads: int, scratch: Path | str) -> dict[str, str | 
     return {
         "memory_limit": f"{max(memory, 64 << 20) >> 10}KiB",
         "threads": max(1, threads),
-        "temp_directory": str(scratch),
+        "temp_directory": str(scratch),  # "": nothing is spilled
         "preserve_insertion_order": False,
         "autoinstall_known_extensions": False,
         "autoload_known_extensions": False,
@@ -101,7 +111,9 @@ def open_for_writing(
             raise StoreError(f"{path}: there is no such store; flowctl ingest makes one")
         scratch = Path(f"{path}.tmp")
         connection = duckdb.connect(path, config=settings(memory, threads, scratch))
-        shutil.rmtree(scratch, ignore_errors=True)  # what a killed process left: the lock is ours now
+        # what killed processes left; the lock is ours now
+        shutil.rmtree(scratch, ignore_errors=True)
+        _remove_unfinished(Path(path))
     try:
         check_version(connection, path)
         if slice_seconds not in (None, stored_slice_seconds(connection)):
@@ -134,6 +146,18 @@ def _create(path: Path, slice_seconds: int) -> None:
     finally:
         partial.unlink(missing_ok=True)
         Path(f"{partial}.wal").unlink(missing_ok=True)
+
+
+def _remove_unfinished(path: Path) -> None:
+    """Stores that processes were killed over while they made them."""
+    for partial in path.parent.glob(f".{path.name}.*.new*"):
+        number = partial.name.removeprefix(f".{path.name}.").split(".")[0]
+        try:
+            os.kill(int(number), 0)
+        except (ValueError, ProcessLookupError, OverflowError):
+            partial.unlink(missing_ok=True)
+        except PermissionError:
+            pass  # it lives, under another user
 
 
 def make_tables(connection: duckdb.DuckDBPyConnection, slice_seconds: int) -> None:
@@ -191,3 +215,18 @@ def quoted(text: str) -> str:
 def plain_text(text: str) -> str:
     """Text that a database takes: file names may hold bytes that are no UTF-8."""
     return text.encode("utf-8", "backslashreplace").decode()
+
+
+def insert(cursor: duckdb.DuckDBPyConnection, table: str, incoming: dict[str, Any]) -> None:  # noqa: ARG001
+    """Append columns (numpy arrays of one length) to a table by name; types are cast, and must fit.
+
+    DuckDB finds `incoming` by its name in this frame; a registered view would keep it until the transaction ends.
+    """
+    cursor.execute(f"INSERT INTO {table} BY NAME SELECT * FROM incoming")
+
+
+def insert_row(cursor: duckdb.DuckDBPyConnection, table: StoreTable, row: dict[str, object]) -> None:
+    """One row by column names; layouts that were migrated have columns in another order."""
+    names = ", ".join(f'"{c.name}"' for c in table.columns)
+    marks = ", ".join("?" * len(table.columns))
+    cursor.execute(f"INSERT INTO {table.name} ({names}) VALUES ({marks})", [row[c.name] for c in table.columns])

@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -20,9 +20,12 @@ import numpy as np
 from analyzers.flows import IngestReport, Skip
 from analyzers.ingest.aggregate import IngestOptions, available_cores, cut_facts, network_names
 from analyzers.ingest.coverage import SkipCounts, merge_skips
+from analyzers.ingest.flow_logs import flow_log_of
 from analyzers.ingest.reading import Item, MixedFormats, Worker, plan
 from analyzers.ingest.sources import InputError, Source, expand
-from analyzers.kernels.text import S_FIRST, S_LAST, S_RECORDS
+from analyzers.kernels.record import S_FIRST, S_LAST, S_RECORDS
+from analyzers.kernels.tables import ALL_TIME
+from analyzers.objects.key_layout import Window
 from analyzers.store.identity import Change, Identity, change_since, identity_of, key_of
 from analyzers.store.memory import BoundedTables, Shares, divide
 from analyzers.store.rows import Columns, Emptier
@@ -159,6 +162,7 @@ class Intake:
             formats=dict(sorted(formats.items())),
             first=min(t[0] for t in times) if times else None,
             last=max(t[1] for t in times) if times else None,
+            plain_sources=len({part.source for one in done for part in one.facts.skips if part.plain}),
         )
         replaced = sum(one.then[0] == "replace" for one in done)
         return IntakeSummary(len(done), replaced, max(0, unchanged), objects, left, report, interrupted)
@@ -210,7 +214,9 @@ class Intake:
 
     def _plan(self, source: Source, identity: Identity, then: tuple[Fate, int], whole: bool) -> None:
         skips: list[SkipCounts] = []
-        items, formats = plan([source], self._options.format, frozenset({source.name} if whole else ()), skips)
+        items, formats = plan(
+            [source], self._options.format, frozenset({source.name} if whole else ()), skips, self._options.log_formats
+        )
         facts = SourceFacts(source.name, next(iter(formats), ""), skips=skips)
         one = _Object(source, identity, self._store.new_source(), then, facts, whole, len(items))
         self._items.extend((one, item) for item in items)
@@ -357,9 +363,18 @@ class _Hand:
         networks = intake._networks
         number = {name: i + 1 for i, name in enumerate(networks)} | {"": 0}
         interfaces = {i: number[n] for i, n in options.interface_networks.items()}
-        self._tables = BoundedTables(networks, interfaces, intake._shares.tables, self._empty, self._check)
-        self._worker = Worker(self._tables, cut_facts(options, networks), options.networks, self._progress)
-        self._emptier = Emptier(options.cuts, intake._store.slice_seconds, intake._store.numbers_of)
+        self._tables = BoundedTables(
+            networks,
+            interfaces,
+            intake._shares.tables,
+            self._empty,
+            self._check,
+            span=intake._store.slice_seconds or int(ALL_TIME),
+        )
+        self._worker = Worker(
+            self._tables, cut_facts(replace(options, window=Window()), networks), options.networks, self._progress
+        )
+        self._emptiers: dict[str, Emptier] = {}  # by flow log, because observers' names tell it
         self._records = 0
         self._bytes = 0
 
@@ -384,6 +399,7 @@ class _Hand:
             self._intake._let_go(before)
         self.object = one
         if one is not None:
+            self._tables.flow_log = flow_log_of(one.source.name)
             with one.lock:
                 one.holders += 1
 
@@ -396,7 +412,10 @@ class _Hand:
         with one.lock:
             one.facts.add(int(state[S_RECORDS]), int(state[S_FIRST]), int(state[S_LAST]))
         self._records += int(state[S_RECORDS])
-        for table, columns in self._emptier.chunks(tables):
+        store = self._intake._store
+        fresh = Emptier(self._intake._options.cuts, store.slice_seconds, store.numbers_of)
+        emptier = self._emptiers.setdefault(tables.flow_log, fresh)
+        for table, columns in emptier.chunks(tables):
             self._intake._receive(one, table, columns)
 
     def _check(self) -> None:

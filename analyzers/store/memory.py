@@ -8,12 +8,13 @@ from dataclasses import dataclass
 
 from analyzers.ingest.sources import InputError
 from analyzers.ingest.worker_tables import WorkerTables
+from analyzers.kernels.tables import ALL_TIME
 from analyzers.store.rows import footprint
 
 OVERHEAD = 260 << 20
 """What the process takes without any data: interpreter, numba with loaded kernels, DuckDB's code, read buffers."""
 
-SMALLEST = 448 << 20
+SMALLEST = 512 << 20
 """Less than this leaves no room for tables of a useful size."""
 
 
@@ -31,7 +32,7 @@ class Shares:
     tables: int  # rows and indices of one thread
     database: int  # DuckDB's memory_limit
     pending: int  # rows on their way into the store
-    settling: int  # directions settled in memory, the FlowTable included, while nothing is read any more
+    settling: int  # for settling directions and the FlowTable, when nothing is read any more
 
 
 def available_memory() -> int:
@@ -62,7 +63,7 @@ def divide(memory: int, threads: int) -> Shares:
         tables=room * 40 // 100 // max(1, threads),
         database=room * 40 // 100,
         pending=room * 8 // 100,
-        settling=room * 60 // 100,
+        settling=room * 80 // 100,
     )
 
 
@@ -79,11 +80,13 @@ class BoundedTables(WorkerTables):
         limit: int,
         full: Callable[[], None],
         check: Callable[[], None] = lambda: None,
+        flow_log: str = "",
+        span: int = int(ALL_TIME),
     ) -> None:
         self._limit = limit
         self._full: Callable[[], None] | None = None  # not while the first names are being interned
         self._check = check
-        super().__init__(networks, interfaces)
+        super().__init__(networks, interfaces, flow_log, span)
         self._full = full
 
     def make_room(self, arena_bytes: int = 0) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from analyzers.objects.key_layout import Window
+from analyzers.store.database import insert
 from analyzers.store.parts import EVERYWHERE, Names, Part
 from analyzers.store.rows import Cuts
 from analyzers.store.schema import CONNECTIONS, FLOWS, StoreColumn, StoreTable
@@ -48,9 +49,7 @@ def write_cuts(connection: duckdb.DuckDBPyConnection, cuts: Cuts, names: Names) 
         "lo": np.array([r[2] for r in rows], np.uint64),
         "time": np.array([r[3] for r in rows], np.int64),
     }
-    connection.register("incoming", incoming)
-    connection.execute("INSERT INTO cut_times SELECT network, hi, lo, time FROM incoming")
-    connection.unregister("incoming")
+    insert(connection, "cut_times", incoming)
     connection.execute(
         "CREATE TEMP TABLE cuts AS "
         "SELECT network, hi, lo, list(time ORDER BY time) AS times FROM cut_times GROUP BY network, hi, lo"

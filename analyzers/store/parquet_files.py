@@ -40,6 +40,20 @@ class ParquetFiles:
         return f"read_parquet([{', '.join(map(quoted, files))}], hive_partitioning = false)" if files else ""
 
 
+def slice_seconds_at(path: str) -> int:
+    """Length of the slices of a store of Parquet files, in seconds. Raises StoreError."""
+    marker = read_marker(place_of(path))
+    if marker is None:
+        raise StoreError(f"{path}: there is no {MARKER}, so no flow store; name another")
+    return int(str(marker["slice_seconds"]))
+
+
+def bytes_at(url: str) -> int:
+    """Size of all objects of a store. Raises OSError."""
+    place = ObjectPlace(url)
+    return sum(found.size for table in TABLES for found in place.objects(table.name))
+
+
 def is_parquet_store(path: str) -> bool:
     """Whether a path is that of a directory or of a prefix, not of a DuckDB file."""
     return is_url(path) or Path(path).is_dir()

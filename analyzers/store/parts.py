@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analyzers.store.database import StoreError, check_version, plain_errors, quoted
+from analyzers.store.database import StoreError, check_version, insert, plain_errors, quoted
 from analyzers.store.parquet_files import ParquetFiles, is_parquet_store
 from analyzers.store.schema import (
     CONNECTIONS,
@@ -173,6 +173,4 @@ def _mapping(connection: duckdb.DuckDBPyConnection, name: str, rows: list[tuple[
     if rows:
         columns = np.array(rows, np.int64)
         incoming = {"part": columns[:, 0].copy(), "id": columns[:, 1].copy(), "number": columns[:, 2].copy()}
-        connection.register("incoming", incoming)
-        connection.execute(f"INSERT INTO {name} SELECT part, id, number FROM incoming")
-        connection.unregister("incoming")
+        insert(connection, name, incoming)

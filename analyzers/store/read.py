@@ -11,14 +11,18 @@ from analyzers.flows import COLUMNS, Direction, Evidence, FlowTable
 from analyzers.ingest.coverage import SkipCounts
 from analyzers.ingest.direction import settle_rows
 from analyzers.store.database import plain_errors, whole_number
+from analyzers.store.memory import CONNECTION_BYTES, FLOW_BYTES
 from analyzers.store.merging import merged_rows, write_cuts
-from analyzers.store.parts import Part, attach, unify_names
+from analyzers.store.parts import Names, Part, attach, unify_names
 from analyzers.store.rows import Columns, connection_words
 from analyzers.store.schema import CONNECTIONS, FLOWS
+from analyzers.store.settling import settle_in_database
 from analyzers.store.spill import Spill
 from analyzers.store.write import SourceFacts
 
 if TYPE_CHECKING:
+    import duckdb
+
     from analyzers.ingest.aggregate import IngestOptions
 
 
@@ -32,36 +36,47 @@ class Reading:
         self._connection = spill.connection
         self.parts = [attach(self._connection, number, path, spill.folder) for number, path in enumerate(paths, 1)]
         self._all = list(self.parts)
+        self.records = 0
+        self.first: int | None = None
+        self.last: int | None = None
         if spill.rows:
             spill.write_names()
             self._all.append(Part(0, "main.", str(spill.folder), own=True))
 
     def flows(self, room: int) -> FlowTable:
-        """Everything, merged and settled; `room` bytes decide whether directions are settled in memory."""
-        options, path = self._options, ", ".join(part.path for part in self._all)
-        with plain_errors(path):
+        """Everything, merged and settled; in memory when that takes no more than `room` bytes."""
+        options = self._options
+        self._spill.limit(room)
+        with plain_errors(", ".join(part.path for part in self._all)):
             known = tuple(network for network, _, _ in options.cuts)
             names = unify_names(self._connection, self._all, options.networks, options.interface_networks, known)
             cut = write_cuts(self._connection, options.cuts, names)
             for table in (FLOWS, CONNECTIONS):
                 select = merged_rows(table, self._all, options.window, cut=cut)
-                self._connection.execute(f"CREATE TEMP TABLE merged_{table.name} AS {select}")
-            services = self._services(names.networks, names.observers)
-            count = whole_number(self._connection, "SELECT count(*) FROM merged_connections")
-            if not count:
+                self._connection.execute(f"CREATE TABLE merged_{table.name} AS {select}")
+            self._measure()
+            flows, connections = (self._count(f"merged_{table.name}") for table in (FLOWS, CONNECTIONS))
+            if connections and connections * CONNECTION_BYTES + flows * FLOW_BYTES > room:
+                settle_in_database(self._connection, options.declared)
+                self._spill.limit(room // 4)
+                return _table(self._connection, ("merged_flows", "settled"), names)
+            self._spill.limit(room // 4)
+            services = _table(self._connection, ("merged_flows",), names)
+            if not connections:
                 return services
-            assert room
             words = connection_words(self._connection.execute("SELECT * FROM merged_connections").fetchnumpy())
         return settle_rows(services, words, options.declared)
 
-    def _services(self, networks: tuple[str, ...], observers: tuple[str, ...]) -> FlowTable:
-        wanted = [c for c in COLUMNS if c.name != "direction"]
-        listed = ", ".join(f'"{c.name}"' for c in wanted)
-        rows: Columns = self._connection.execute(f"SELECT {listed} FROM merged_flows").fetchnumpy()
-        columns = {c.name: np.asarray(rows[c.name]).astype(c.dtype, copy=False) for c in wanted}
-        shaken = (columns["evidence"] & (Evidence.SYN | Evidence.SYN_ACK)) != 0
-        columns["direction"] = np.where(shaken, Direction.HANDSHAKE, Direction.WELL_KNOWN).astype(np.uint8)
-        return FlowTable({c.name: columns[c.name] for c in COLUMNS}, networks, observers)
+    def _count(self, table: str) -> int:
+        return whole_number(self._connection, f"SELECT count(*) FROM {table}")
+
+    def _measure(self) -> None:
+        rows = " UNION ALL ".join(
+            f'SELECT sum(records) AS records, min("first") AS "first", max("last") AS "last" FROM merged_{table.name}'
+            for table in (FLOWS, CONNECTIONS)
+        )
+        query = f'SELECT coalesce(sum(records), 0)::BIGINT, min("first"), max("last") FROM ({rows})'
+        self.records, self.first, self.last = self._connection.execute(query).fetchall()[0]
 
     def sources(self) -> list[SourceFacts]:
         """What the stores tell of the objects in them, in the order of names."""
@@ -81,3 +96,20 @@ class Reading:
                 by_id[number].skips[0].add(reason, count, list(zip(offsets, samples, strict=True)))
             found += by_id.values()
         return sorted(found, key=lambda one: one.name)
+
+
+def _table(connection: duckdb.DuckDBPyConnection, tables: Sequence[str], names: Names) -> FlowTable:
+    """Rows of `merged_flows`, whose direction follows from their evidence, and of `settled`, as one FlowTable."""
+    columns: Columns = {}
+    shaken = int(Evidence.SYN | Evidence.SYN_ACK)
+    for column in COLUMNS:  # one at a time: the database's copy of a column goes before the next one comes
+        parts = []
+        for table in tables:
+            name = f'"{column.name}"'
+            if table == "merged_flows" and column.name == "direction":
+                name = f"CASE WHEN evidence & {shaken} <> 0 THEN {int(Direction.HANDSHAKE)} "
+                name += f"ELSE {int(Direction.WELL_KNOWN)} END"
+            found = connection.execute(f"SELECT {name} AS value FROM {table}").fetchnumpy()["value"]
+            parts.append(np.asarray(found).astype(column.dtype, copy=False))
+        columns[column.name] = np.concatenate(parts) if len(parts) > 1 else parts[0]
+    return FlowTable(columns, names.networks, names.observers)

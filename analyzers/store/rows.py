@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from analyzers.ingest.direction import service_columns
 from analyzers.ingest.worker_tables import WorkerTables
 from analyzers.kernels import tables as t
-from analyzers.kernels.text import S_ADDRESSES, S_CONNECTIONS, S_FIRST, S_LAST, S_RECORDS, S_SERVICES
+from analyzers.kernels.record import S_ADDRESSES, S_CONNECTIONS, S_FIRST, S_LAST, S_RECORDS, S_SERVICES
 from analyzers.store.schema import CONNECTIONS, FLOWS, StoreTable
 
 Array = NDArray[Any]
@@ -169,6 +169,14 @@ def clear(tables: WorkerTables) -> None:
         connection_index=np.zeros(1 << 12, np.uint64),
         address_index=np.zeros(1 << 12, np.uint64),
         addresses=np.zeros((1 << 12, t.ADDRESS_WORDS), np.uint64),
+    )
+
+
+def release(tables: WorkerTables) -> None:
+    """Give the memory of empty tables back; they cannot be filled again."""
+    clear(tables)
+    tables.tables = tables.tables._replace(
+        services=np.zeros((1, t.SERVICE_WORDS), np.uint64), connections=np.zeros((1, t.CONNECTION_WORDS), np.uint64)
     )
 
 

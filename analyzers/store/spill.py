@@ -13,10 +13,9 @@ import duckdb
 import numpy as np
 
 from analyzers.ingest.worker_tables import WorkerTables
-from analyzers.store.database import plain_errors, plain_text, settings
+from analyzers.store.database import insert, plain_errors, plain_text, settings
 from analyzers.store.rows import Cuts, Emptier
 from analyzers.store.schema import CONNECTIONS, FLOWS, NETWORKS, OBSERVERS, create_statement
-from analyzers.store.write import insert
 
 
 class Spill:
@@ -64,6 +63,11 @@ class Spill:
             with plain_errors(str(self.folder)):
                 self.connection.execute(f"DELETE FROM {table}")
                 insert(self.connection, table, columns)
+
+    def limit(self, memory: int) -> None:
+        """What DuckDB may take from now on, in bytes."""
+        with plain_errors(str(self.folder)):
+            self.connection.execute(f"SET memory_limit = '{memory >> 10}KiB'")
 
     def close(self) -> None:
         """Remove it."""

@@ -10,13 +10,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from analyzers.ingest.coverage import SkipCounts
-from analyzers.store.database import open_for_writing, plain_errors, plain_text, stored_slice_seconds, whole_number
+from analyzers.store.database import (
+    insert,
+    insert_row,
+    open_for_writing,
+    plain_errors,
+    plain_text,
+    stored_slice_seconds,
+    whole_number,
+)
 from analyzers.store.identity import Identity
 from analyzers.store.rows import Columns
 from analyzers.store.schema import CONNECTIONS, FLOWS, SKIPS, SOURCES, StoreTable
 
 if TYPE_CHECKING:
-    import duckdb
+    pass
 
 NO_TIME = -1
 
@@ -131,19 +139,21 @@ class Transaction:
         notes = sorted({note for part in facts.skips for note in part.notes})
         merged = merged_counts(facts)
         with plain_errors(self._path):
-            self._cursor.execute(
-                f"INSERT INTO {SOURCES.name} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                [
-                    number, identity.key, plain_text(facts.name), identity.size, identity.digest, identity.modified,
-                    facts.format, facts.bytes_read, facts.records, facts.first, facts.last, 0, notes,
-                ],
+            insert_row(
+                self._cursor,
+                SOURCES,
+                {
+                    "id": number, "key": identity.key, "name": plain_text(facts.name), "size": identity.size,
+                    "digest": identity.digest, "modified": identity.modified, "format": facts.format,
+                    "bytes_read": facts.bytes_read, "records": facts.records, "first": facts.first,
+                    "last": facts.last, "merged": 0, "notes": notes,
+                },
             )  # fmt: skip
             for reason, count in sorted(merged.counts.items()):
                 places = merged.samples[reason]
-                self._cursor.execute(
-                    f"INSERT INTO {SKIPS.name} VALUES (?, ?, ?, ?, ?)",
-                    [number, reason, count, [at for at, _ in places], [text for _, text in places]],
-                )
+                offsets, samples = [at for at, _ in places], [text for _, text in places]
+                row = {"source": number, "reason": reason, "count": count, "offsets": offsets, "samples": samples}
+                insert_row(self._cursor, SKIPS, row)
 
     def remove(self, number: int) -> None:
         """A source with its rows."""
@@ -181,12 +191,3 @@ def merged_counts(facts: SourceFacts) -> SkipCounts:
         for reason, count in part.counts.items():
             whole.add(reason, count, part.samples[reason])
     return whole
-
-
-def insert(cursor: duckdb.DuckDBPyConnection, table: str, columns: Columns) -> None:
-    """Append columns (numpy arrays of one length) to a table by name; types are cast, and must fit."""
-    cursor.register("incoming", columns)
-    try:
-        cursor.execute(f"INSERT INTO {table} BY NAME SELECT * FROM incoming")
-    finally:
-        cursor.unregister("incoming")

@@ -66,7 +66,7 @@ def command(
 
     chosen = Inputs(
         sources, inputs["inventory"], inputs["networks"], inputs["input_format"], inputs["threads"], inputs["strict"],
-        memory=inputs["memory"], since=inputs["since"], until=inputs["until"],
+        inputs["log_format"], memory=inputs["memory"], since=inputs["since"], until=inputs["until"],
     )  # fmt: skip
     if engine == "spark":
         if changed != "skip":

@@ -1,53 +1,39 @@
-"""NetworkPolicy v1 for one flow: what the specification says, point by point.
+"""What policies say about one flow, point by point: the oracle that everything faster has to agree with.
 
 The flow is the connection as a pod sees it: after Service addresses were translated, from the end that opens it.
 Replies belong to the connection and are not asked about.
 
 Ends that policies can select are pods with an address of their own. Nodes, pods on the host's network and everything
-outside are met by address alone (of the two readings the specification leaves for hostNetwork pods, the common one).
+outside are met by address alone (of the two readings the specification leaves for hostNetwork pods, the common one;
+a profile may take the other).
 """
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Literal
 
-from analyzers.flows import address_object
 from analyzers.inventory import Endpoint
-from policygen.model import CidrPeer, Peer, PodPeer, Policy, PolicySet, PortRange, Requirement, Rule, Selector
-
-PROTOCOLS = {6: "TCP", 17: "UDP", 132: "SCTP"}
-"""The protocols that NetworkPolicy defines, by IANA number."""
+from policygen.model import Action, AdminPolicy, AdminRule, Policy, PolicySet, Rule, Tier
+from policygen.verify.matching import (
+    PROTOCOLS,
+    FlowEnd,
+    Labels,
+    Surroundings,
+    is_domain,
+    namespace_labels,
+    peer_covers,
+    pod_of,
+    port_covers,
+    selector_matches,
+    subject_of,
+)
+from policygen.verify.profiles import PROFILES, SPEC, CniProfile
 
 Direction = Literal["ingress", "egress"]
-Labels = Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class FlowEnd:
-    """One end of a flow. `endpoint` None: outside of the inventory.
-
-    `address` are the (hi, lo) halves of what was seen on the wire; None: not known, then every address of the endpoint
-    has to match where an address decides.
-    """
-
-    endpoint: Endpoint | None = None
-    address: tuple[int, int] | None = None
-
-    @property
-    def pod(self) -> Endpoint | None:
-        """The endpoint where policies can select it."""
-        return self.endpoint if self.endpoint is not None and self.endpoint.policy_subject else None
-
-    @property
-    def addresses(self) -> tuple[tuple[int, int], ...]:
-        """What an ipBlock is compared with."""
-        if self.address is not None:
-            return (self.address,)
-        return self.endpoint.addresses if self.endpoint is not None else ()
+DIRECTIONS: tuple[Direction, ...] = ("egress", "ingress")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +50,7 @@ class Flow:
 class RuleRef:
     """Which rule: `shop/web ingress rule 0` is the first entry of spec.ingress."""
 
-    policy: str  # namespace/name
+    policy: str  # namespace/name; for admin policies kind and name
     direction: Direction
     index: int  # from 0
 
@@ -78,7 +64,7 @@ class Verdict:
 
     `path` has one line for each step of the decision, egress first. `rules` are all rules that allow it, not only the
     first. `undefined`: the specification leaves it to the network plugin; `allowed` is False then. `always`: no policy
-    could deny it.
+    could deny it. `doubts`: what the verdict depends on and the policies do not say, one line each.
     """
 
     allowed: bool
@@ -86,57 +72,197 @@ class Verdict:
     undefined: bool = False
     rules: tuple[RuleRef, ...] = ()
     always: bool = False
+    doubts: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         word = "undefined" if self.undefined else "allowed" if self.allowed else "denied"
-        return f"{word}: {'; '.join(self.path)}"
+        return f"{word}: {'; '.join(self.path)}" + "".join(f" ({doubt})" for doubt in self.doubts)
 
 
 @dataclass(frozen=True, slots=True)
 class DirectionVerdict:
-    """What one direction has to say. `isolated` False: no policy selects that end for it."""
+    """What one direction has to say, in `lines`. `undefined`: nothing, for a protocol that policies do not name."""
 
-    isolated: bool
-    line: str
+    allowed: bool
+    lines: tuple[str, ...]
     rules: tuple[RuleRef, ...] = ()
-
-    @property
-    def allowed(self) -> bool:
-        """Not isolated, or some rule matches."""
-        return not self.isolated or bool(self.rules)
+    undefined: bool = False
+    doubts: tuple[str, ...] = ()
 
 
 def evaluate(
     policies: PolicySet,
     namespaces: Mapping[str, Labels],
     flow: Flow,
-    *,
-    ip_blocks_match_pods: bool = False,
+    profile: CniProfile = SPEC,
+    nodes: Mapping[str, Labels] | None = None,
 ) -> Verdict:
-    """Whether `policies` let `flow` pass.
+    """Whether `policies` let `flow` pass under `profile`; where other profiles answer otherwise, a doubt says so.
 
-    `namespaces` are the labels by name; `kubernetes.io/metadata.name` is implied, for undeclared ones too.
-    `ip_blocks_match_pods`: whether an ipBlock matches the address of a pod. Plugins differ, so the default holds a
-    flow for denied when only an ipBlock would allow it: a proof must not lean on one plugin's habit.
+    `namespaces` are the labels by name; `kubernetes.io/metadata.name` is implied, for undeclared ones too. `nodes` are
+    the labels of nodes by name, for admin policies that select nodes.
     """
+    verdict = decide(policies, flow, Surroundings(namespaces, nodes or {}, profile))
+    others = []
+    for other in PROFILES.values():
+        if other != profile and not verdict.always:
+            said = decide(policies, flow, Surroundings(namespaces, nodes or {}, other))
+            if said.allowed != verdict.allowed:
+                others.append(other.name)
+    if not others:
+        return verdict
+    differently = "deny" if verdict.allowed else "allow"
+    line = f"depends on the network plugin: {', '.join(others)} would {differently} it"
+    return replace(verdict, doubts=(*verdict.doubts, line))
+
+
+def decide(policies: PolicySet, flow: Flow, around: Surroundings) -> Verdict:
+    """The verdict of one profile: what `evaluate` does, without asking the others."""
     # 1. A pod reaches itself, and its own node reaches it and is reached, whatever the policies say.
     if line := always_allowed(flow):
         return Verdict(True, (line,), always=True)
-    # 2. A pod is isolated for a direction when a policy of its namespace selects it and lists that direction.
-    # 3. Rules of all those policies are one union; in a rule, a peer and a port must match both.
-    egress = _judge("egress", policies, namespaces, flow, ip_blocks_match_pods)
-    ingress = _judge("ingress", policies, namespaces, flow, ip_blocks_match_pods)
-    # 4. The connection passes when egress at its source and ingress at its destination both allow it.
+    # 2. Egress is decided at the source, ingress at the destination, each by itself.
+    egress = _judge("egress", policies, flow, around)
+    ingress = _judge("ingress", policies, flow, around)
+    # 3. The connection passes when both allow it.
     return combine(egress, ingress, flow.protocol)
+
+
+def _judge(direction: Direction, policies: PolicySet, flow: Flow, around: Surroundings) -> DirectionVerdict:
+    end, peer = (flow.source, flow.destination) if direction == "egress" else (flow.destination, flow.source)
+    role = "source" if direction == "egress" else "destination"
+    # 2.1 What no policy can select is not restricted.
+    pod = subject_of(end, around.profile)
+    if pod is None:
+        return DirectionVerdict(True, (f"{direction}: no policy can select the {role}",))
+    # 2.2 The Admin tier: the first rule that matches decides, unless it passes the flow on.
+    admin = _tier("Admin", direction, policies, pod, peer, flow, around)
+    if admin.action in ("Accept", "Deny"):
+        return admin.verdict()
+    # 2.3 NetworkPolicies: the pod is isolated when one of its namespace selects it and lists the direction. The rules
+    #     of all those are one union; in a rule, a peer and a port must match both. The last word for isolated pods.
+    isolating = [
+        policy
+        for policy in policies.policies
+        if rules_of(policy, direction) is not None
+        and policy.namespace == pod.namespace
+        and selector_matches(policy.subject, dict(pod.labels))
+    ]
+    if isolating:
+        matching = tuple(
+            RuleRef(policy_name(policy), direction, index)
+            for policy in isolating
+            for index, rule in enumerate(rules_of(policy, direction) or ())
+            if _rule_matches(rule, policy, peer, flow, around)
+        )
+        outcome = f"allowed by {matching[0]}" if matching else "no rule matches"
+        names = ", ".join(map(policy_name, isolating))
+        line = f"{direction}: the {role} is isolated by {names}; {outcome}"
+        unsaid = flow.protocol not in PROTOCOLS
+        return DirectionVerdict(bool(matching), (*admin.lines, line), matching, unsaid, admin.doubts)
+    line = f"{direction}: no policy isolates the {role}"
+    # 2.4 The Baseline tier, like the Admin tier, for pods that are not isolated.
+    baseline = _tier("Baseline", direction, policies, pod, peer, flow, around)
+    before = DirectionVerdict(True, (*admin.lines, line), doubts=admin.doubts)
+    if baseline.action in ("Accept", "Deny"):
+        return baseline.verdict(before)
+    # 2.5 By default everything passes.
+    return replace(before, lines=(*before.lines, *baseline.lines), doubts=(*before.doubts, *baseline.doubts))
+
+
+# -- tiers -------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _TierVerdict:
+    """What a tier says; `action` None: none of its rules matches."""
+
+    action: Action | None = None
+    lines: tuple[str, ...] = ()
+    rule: RuleRef | None = None
+    doubts: tuple[str, ...] = ()
+
+    def verdict(self, before: DirectionVerdict | None = None) -> DirectionVerdict:
+        """As the verdict of the direction, with the lines and doubts of the steps before."""
+        lines, doubts = (before.lines, before.doubts) if before is not None else ((), ())
+        rules = (self.rule,) if self.action == "Accept" and self.rule is not None else ()
+        return DirectionVerdict(self.action == "Accept", (*lines, *self.lines), rules, doubts=(*doubts, *self.doubts))
+
+
+def _tier(
+    tier: Tier,
+    direction: Direction,
+    policies: PolicySet,
+    pod: Endpoint,
+    peer: FlowEnd,
+    flow: Flow,
+    around: Surroundings,
+) -> _TierVerdict:
+    """Policies by priority, lower first; rules of a policy in their order; the first that matches decides.
+
+    What policies of one priority decide differently is undefined. Held for denied if one denies, else for passed on:
+    a proof must not lean on which of them a plugin asks first.
+    """
+    doubts: list[str] = []
+    applying = (
+        p for p in policies.admin if p.tier == tier and admin_rules_of(p, direction) and _applies(p, pod, around)
+    )
+    ordered = sorted(applying, key=lambda p: (p.priority, p.kind, p.name))
+    for priority, equals in groupby(ordered, key=lambda p: p.priority):
+        found: list[tuple[Action, RuleRef]] = []
+        for policy in equals:
+            for index, rule in enumerate(admin_rules_of(policy, direction)):
+                ref = RuleRef(str(policy), direction, index)
+                if _admin_rule_matches(rule, peer, flow, around):
+                    found.append((rule.action, ref))
+                    break
+                if any(map(is_domain, rule.peers)) and pod_of(peer, around.profile) is None:
+                    doubts.append(f"{ref} accepts domain names, which an address does not tell")
+        if found:
+            action, ref = min(found, key=lambda one: (("Deny", "Pass", "Accept").index(one[0]), one[1]))
+            others = [f"{other} says {said}" for said, other in found if said != action]
+            if others:
+                doubts.append(f"undefined, both have priority {priority}: {ref} says {action}, {', '.join(others)}")
+            word = {"Accept": "accepted", "Deny": "denied", "Pass": "passed on"}[action]
+            line = f"{direction}: {word} by {ref} ({tier} tier, priority {priority})"
+            return _TierVerdict(action, (line,), ref, tuple(doubts))
+    return _TierVerdict(doubts=tuple(doubts))
+
+
+def _applies(policy: AdminPolicy, pod: Endpoint, around: Surroundings) -> bool:
+    subject = policy.subject
+    assert subject.namespaces is not None
+    return selector_matches(subject.namespaces, namespace_labels(around.namespaces, pod.namespace)) and (
+        subject.pods is None or selector_matches(subject.pods, dict(pod.labels))
+    )
+
+
+def _admin_rule_matches(rule: AdminRule, peer: FlowEnd, flow: Flow, around: Surroundings) -> bool:
+    return any(peer_covers(one, "", peer, around, admin=True) for one in rule.peers) and (
+        rule.ports is None
+        or any(port_covers(one, flow.destination, flow.protocol, flow.port, around.profile) for one in rule.ports)
+    )
+
+
+def _rule_matches(rule: Rule, policy: Policy, peer: FlowEnd, flow: Flow, around: Surroundings) -> bool:
+    """No restriction of peers covers everything, outside as well; none of ports, every port and protocol."""
+    return (
+        rule.peers is None or any(peer_covers(one, policy.namespace, peer, around, admin=False) for one in rule.peers)
+    ) and (
+        rule.ports is None
+        or any(port_covers(one, flow.destination, flow.protocol, flow.port, around.profile) for one in rule.ports)
+    )
 
 
 def combine(egress: DirectionVerdict, ingress: DirectionVerdict, protocol: int) -> Verdict:
     """The verdict of both directions together."""
-    path = (egress.line, ingress.line)
-    if protocol not in PROTOCOLS and (egress.isolated or ingress.isolated):
+    path = (*egress.lines, *ingress.lines)
+    doubts = (*egress.doubts, *ingress.doubts)
+    denied = any(not one.allowed and not one.undefined for one in (egress, ingress))
+    if (egress.undefined or ingress.undefined) and not denied:
         unsaid = f"NetworkPolicy does not define what happens to IP protocol {protocol} of isolated pods"
-        return Verdict(False, (*path, unsaid), undefined=True)
-    return Verdict(egress.allowed and ingress.allowed, path, rules=egress.rules + ingress.rules)
+        return Verdict(False, (*path, unsaid), undefined=True, doubts=doubts)
+    return Verdict(egress.allowed and ingress.allowed, path, rules=egress.rules + ingress.rules, doubts=doubts)
 
 
 def always_allowed(flow: Flow) -> str | None:
@@ -159,40 +285,6 @@ def _is_node_of(pod: Endpoint, other: Endpoint) -> bool:
     return other.node == pod.node if other.host_network else other.workload.kind == "Node" and other.name == pod.node
 
 
-def _judge(
-    direction: Direction, policies: PolicySet, namespaces: Mapping[str, Labels], flow: Flow, ip_blocks_match_pods: bool
-) -> DirectionVerdict:
-    end, peer = (flow.source, flow.destination) if direction == "egress" else (flow.destination, flow.source)
-    isolating = [p for p in policies.policies if rules_of(p, direction) is not None and selects(p, end)]
-    matching = tuple(
-        RuleRef(policy_name(policy), direction, index)
-        for policy in isolating
-        for index, rule in enumerate(rules_of(policy, direction) or ())
-        if rule_matches(rule, policy, peer, namespaces, ip_blocks_match_pods)
-        and ports_match(rule, flow.destination, flow.protocol, flow.port)
-    )
-    return direction_verdict(direction, end, tuple(map(policy_name, isolating)), matching)
-
-
-def direction_verdict(
-    direction: Direction, end: FlowEnd, isolating: tuple[str, ...], matching: tuple[RuleRef, ...]
-) -> DirectionVerdict:
-    """The verdict in words. They name policies, never the end itself, so that all ends of one kind share them."""
-    role = "source" if direction == "egress" else "destination"
-    if end.pod is None:
-        return DirectionVerdict(False, f"{direction}: no policy can select the {role}")
-    if not isolating:
-        return DirectionVerdict(False, f"{direction}: no policy isolates the {role}")
-    if not matching:
-        return DirectionVerdict(True, f"{direction}: the {role} is isolated by {', '.join(isolating)}; no rule matches")
-    return DirectionVerdict(
-        True, f"{direction}: the {role} is isolated by {', '.join(isolating)}; allowed by {matching[0]}", matching
-    )
-
-
-# -- matching --------------------------------------------------------------------------------------------------------
-
-
 def policy_name(policy: Policy) -> str:
     """`namespace/name`."""
     return f"{policy.namespace}/{policy.name}"
@@ -203,94 +295,6 @@ def rules_of(policy: Policy, direction: Direction) -> tuple[Rule, ...] | None:
     return policy.egress if direction == "egress" else policy.ingress
 
 
-def selects(policy: Policy, end: FlowEnd) -> bool:
-    """Whether the policy applies to this end."""
-    pod = end.pod
-    return pod is not None and pod.namespace == policy.namespace and selector_matches(policy.subject, dict(pod.labels))
-
-
-def rule_matches(
-    rule: Rule, policy: Policy, peer: FlowEnd, namespaces: Mapping[str, Labels], ip_blocks_match_pods: bool
-) -> bool:
-    """Whether the rule's peers, taken as a union, cover `peer`. No restriction covers everything, outside as well."""
-    if rule.peers is None:
-        return True
-    return any(peer_matches(one, policy.namespace, peer, namespaces, ip_blocks_match_pods) for one in rule.peers)
-
-
-def peer_matches(
-    peer: Peer, namespace: str, end: FlowEnd, namespaces: Mapping[str, Labels], ip_blocks_match_pods: bool
-) -> bool:
-    """Whether one peer of a policy in `namespace` covers `end`. Security groups cover nothing here."""
-    if isinstance(peer, CidrPeer):
-        if end.pod is not None and not ip_blocks_match_pods:
-            return False
-        return bool(end.addresses) and all(_in_block(peer, address) for address in end.addresses)
-    if not isinstance(peer, PodPeer) or end.pod is None:
-        return False
-    if peer.namespaces is None:
-        in_namespace = end.pod.namespace == namespace
-    else:
-        in_namespace = selector_matches(peer.namespaces, namespace_labels(namespaces, end.pod.namespace))
-    return in_namespace and (peer.pods is None or selector_matches(peer.pods, dict(end.pod.labels)))
-
-
-def ports_match(rule: Rule, destination: FlowEnd, protocol: int, port: int) -> bool:
-    """Whether the rule's ports, taken as a union, cover the destination's port."""
-    return rule.ports is None or any(port_matches(one, destination, protocol, port) for one in rule.ports)
-
-
-def port_matches(allowed: PortRange, destination: FlowEnd, protocol: int, port: int) -> bool:
-    """Whether one entry of `ports` covers it. A name means what the destination pod declares under it."""
-    if allowed.protocol != PROTOCOLS.get(protocol):
-        return False
-    if allowed.port is None:
-        return True
-    if isinstance(allowed.port, str):
-        declared = destination.pod.ports if destination.pod is not None else ()
-        return any((d.name, d.protocol, d.number) == (allowed.port, allowed.protocol, port) for d in declared)
-    return allowed.port <= port <= (allowed.port if allowed.end is None else allowed.end)
-
-
-def namespace_labels(namespaces: Mapping[str, Labels], name: str) -> dict[str, str]:
-    """The labels of a namespace with the one that the API server sets and nobody can change."""
-    return {**namespaces.get(name, {}), "kubernetes.io/metadata.name": name}
-
-
-def selector_matches(selector: Selector, labels: Labels) -> bool:
-    """matchLabels and matchExpressions must all hold; an empty selector matches everything."""
-    return all(labels.get(key) == value for key, value in selector.labels) and all(
-        _requirement_holds(requirement, labels) for requirement in selector.expressions
-    )
-
-
-def _requirement_holds(requirement: Requirement, labels: Labels) -> bool:
-    value = labels.get(requirement.key)
-    match requirement.operator:
-        case "In":
-            return value is not None and value in requirement.values
-        case "NotIn":
-            return value is None or value not in requirement.values  # an absent key is not in any set
-        case "Exists":
-            return value is not None
-        case "DoesNotExist":
-            return value is None
-    raise ValueError(f"{requirement.operator!r} is no operator of a label selector")
-
-
-def _in_block(block: CidrPeer, address: tuple[int, int]) -> bool:
-    return in_cidr(block.cidr, address) and not any(in_cidr(part, address) for part in block.excepts)
-
-
-def in_cidr(cidr: str, address: tuple[int, int]) -> bool:
-    """Whether the (hi, lo) address lies in `cidr`. IPv4 blocks hold IPv4 addresses only, IPv6 blocks IPv6 only."""
-    version, first, last = cidr_range(cidr)
-    parsed = address_object(*address)
-    return parsed.version == version and first <= int(parsed) <= last
-
-
-@lru_cache(maxsize=65536)
-def cidr_range(cidr: str) -> tuple[int, int, int]:
-    """(4 or 6, first address, last address) of a CIDR. Raises ValueError when it is none."""
-    network = ipaddress.ip_network(cidr, strict=False)
-    return network.version, int(network.network_address), int(network.broadcast_address)
+def admin_rules_of(policy: AdminPolicy, direction: Direction) -> tuple[AdminRule, ...]:
+    """The rules of one direction of an admin policy."""
+    return policy.egress if direction == "egress" else policy.ingress

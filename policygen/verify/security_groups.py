@@ -19,7 +19,8 @@ from typing import Literal
 from analyzers.flows import address_halves, address_object
 from analyzers.inventory import Endpoint, Inventory
 from policygen.model import CidrPeer, GroupPeer, Peer, Policy, PolicySet, PortRange, Rule
-from policygen.verify.evaluate import DirectionVerdict, Flow, FlowEnd, RuleRef, Verdict, cidr_range
+from policygen.verify.evaluate import DirectionVerdict, Flow, RuleRef, Verdict
+from policygen.verify.matching import FlowEnd, cidr_range
 from policygen.verify.replay import Denial, ReplayFlow, ReplayReport, RuleHits
 
 Direction = Literal["ingress", "egress"]
@@ -131,7 +132,9 @@ def _decide(membership: GroupMembership, flow: Flow) -> Verdict:
     # 4. The connection passes when egress at its source and ingress at its destination both allow it.
     egress = _judge("egress", membership, flow)
     ingress = _judge("ingress", membership, flow)
-    return Verdict(egress.allowed and ingress.allowed, (egress.line, ingress.line), rules=egress.rules + ingress.rules)
+    return Verdict(
+        egress.allowed and ingress.allowed, (*egress.lines, *ingress.lines), rules=egress.rules + ingress.rules
+    )
 
 
 def replay_groups(
@@ -222,7 +225,7 @@ def _judge(direction: Direction, membership: GroupMembership, flow: Flow) -> Dir
     role = "source" if direction == "egress" else "destination"
     groups = membership.groups_of(end)
     if not groups:
-        return DirectionVerdict(False, f"{direction}: the {role} carries none of these groups")
+        return DirectionVerdict(True, (f"{direction}: the {role} carries none of these groups",))
     there = frozenset((p.namespace, p.name) for p in membership.groups_of(peer))
     matching = tuple(
         RuleRef(_name(group), direction, index)
@@ -233,7 +236,7 @@ def _judge(direction: Direction, membership: GroupMembership, flow: Flow) -> Dir
     )
     names = ", ".join(map(_name, groups))
     outcome = f"allowed by {matching[0]}" if matching else "no rule matches"
-    return DirectionVerdict(True, f"{direction}: the {role} carries {names}; {outcome}", matching)
+    return DirectionVerdict(bool(matching), (f"{direction}: the {role} carries {names}; {outcome}",), matching)
 
 
 def _peer_matches(peer: Peer, group: Policy, end: FlowEnd, groups_there: frozenset[tuple[str, str]]) -> bool:

@@ -1,4 +1,4 @@
-"""What a bench module gives back."""
+"""What a table of the benchmark document gives back."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Result(NamedTuple):
-    """`lines`: markdown of the section; `broken`: one line for each promise that this run did not keep."""
+    """`lines`: markdown of the section; `broken`: a line for each requirement that this run did not reach."""
 
     lines: list[str]
     broken: list[str]

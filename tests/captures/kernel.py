@@ -78,7 +78,9 @@ def outcomes(data: bytes) -> list[tuple[int, int, Seen | str]]:
     assert count < 1 << 14
     for i in range(count):
         where = records.start[i], records.end[i], records.wire[i], records.linktype[i]
-        status = FrameStatus(decode_frame(reader._window, *where, batch, np.int64(0)))
+        status = FrameStatus(
+            decode_frame(reader._window, *where, records.time[i], True, reader._memory, batch, np.int64(0))
+        )
         seen = row(batch, 0)[0] if status == FrameStatus.OK else status.name
         found.append((int(records.offset[i]), int(records.time[i]), seen))
     return found

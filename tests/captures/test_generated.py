@@ -167,12 +167,35 @@ def test_scapys_loopback_is_read() -> None:
 
 
 @pytest.mark.parametrize("size", [1, 40, 2000])
-def test_all_fragments_but_the_first_are_counted(size: int) -> None:
+def test_later_fragments_get_the_ports_of_the_first(size: int) -> None:
     from scapy.layers.inet import fragment
 
-    whole = IP(src="10.0.0.1", dst="10.0.0.2") / UDP(sport=1000, dport=53) / Raw(bytes(size))
-    parts = fragment(whole, fragsize=800)
-    found, reader = read(pcap([Packet(bytes(Ether() / part)) for part in parts]))
-    assert [(seen.sport, seen.dport) for seen, _, _ in found] == [(1000, 53)]
-    later = sum(count for reason, (count, _) in reader.counts().items() if reason.startswith("later IP fragment"))
-    assert later == len(parts) - 1
+    whole = IP(src="10.0.0.1", dst="10.0.0.2", id=77) / UDP(sport=1000, dport=53) / Raw(bytes(size))
+    parts = [Packet(bytes(Ether() / part)) for part in fragment(whole, fragsize=800)]
+    found, reader = read(pcap(parts))
+    assert [(seen.sport, seen.dport) for seen, _, _ in found] == [(1000, 53)] * len(parts)
+    assert sum(seen.size for seen, _, _ in found) == 28 + size + 20 * (len(parts) - 1)
+    assert not reader.counts()
+
+
+@pytest.mark.parametrize(
+    ("number", "host", "late"), [(78, "10.0.0.2", 0), (77, "10.0.0.3", 0), (77, "10.0.0.2", 31), (77, "10.0.0.2", -1)]
+)
+def test_a_fragment_of_another_packet_gets_nothing(number: int, host: str, late: int) -> None:
+    first = IP(src="10.0.0.1", dst="10.0.0.2", id=77, flags="MF") / UDP(sport=1000, dport=53) / Raw(bytes(24))
+    later = IP(src="10.0.0.1", dst=host, id=number, frag=4, proto=17) / Raw(bytes(8))
+    found, reader = read(pcap([Packet(bytes(Ether() / first), 100), Packet(bytes(Ether() / later), 100 + late)]))
+    assert [seen.dport for seen, _, _ in found] == [53]
+    ((reason, (count, _)),) = reader.counts().items()
+    assert reason.startswith("later IP fragment whose first") and count == 1
+
+
+def test_fragments_of_ipv6_are_known_by_their_number_alone() -> None:
+    """RFC 8200, 4.5: the next header of the first fragment may be another one than that of the others."""
+    address = {"src": "2001:db8::1", "dst": "2001:db8::2"}
+    fragment, option = inet6.IPv6ExtHdrFragment, inet6.IPv6ExtHdrDestOpt
+    first = inet6.IPv6(**address) / fragment(id=9, m=1, nh=60) / option(nh=17) / UDP(sport=7, dport=8) / Raw(bytes(8))
+    later = inet6.IPv6(**address) / fragment(id=9, offset=3, nh=17) / Raw(bytes(8))
+    found, reader = read(pcap([Packet(bytes(part)) for part in (first, later)], 101))
+    assert [(seen.protocol, seen.sport, seen.dport) for seen, _, _ in found] == [(17, 7, 8)] * 2
+    assert not reader.counts()

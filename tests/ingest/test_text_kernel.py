@@ -196,7 +196,7 @@ def test_a_header_without_addresses_is_refused_and_the_rest_is_read(tmp_path: Pa
     flows, report = read(tmp_path)
     assert report.records == 10 and len(flows)
     assert {s.reason.split(":")[0] for s in report.skips} == {
-        "the header lacks dstaddr (or pkt-dstaddr)",
+        "the format lacks dstaddr (or pkt-dstaddr)",
         "no flow log and no capture",
     }
 
@@ -238,3 +238,21 @@ def test_the_same_answers_without_the_jit(tmp_path: Path) -> None:
         )  # fmt: skip
         outputs.append(done.stdout)
     assert outputs[0] == outputs[1]
+
+
+def test_no_row_spans_two_time_slices(tmp_path: Path) -> None:
+    lines = [line for line in generated(400).splitlines(keepends=True) if line[0] == "2"]
+    for at in range(0, len(lines), 3):  # times of several hours, in no order
+        fields = lines[at].split(" ")
+        fields[10], fields[11] = str(int(fields[10]) + at * 37), str(int(fields[11]) + at * 37)
+        lines[at] = " ".join(fields)
+    (tmp_path / "log").write_text("".join(lines))
+    sliced, _ = read(tmp_path / "log", slice_seconds=900, threads=1)
+    expected: dict[int, list[str]] = {}
+    for line in lines:
+        expected.setdefault(int(line.split(" ")[10]) // 900, []).append(line)
+    assert len(expected) > 3
+    for number, part in expected.items():
+        (tmp_path / "part").write_text("".join(part))
+        alone, _ = read(tmp_path / "part")
+        assert settled(sliced.take(sliced["first"] // 900 == number)) == settled(alone)

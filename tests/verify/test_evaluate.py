@@ -11,6 +11,7 @@ from analyzers.inventory import Endpoint, Identity, NamedPort
 from policygen.manifests import parse_policies
 from policygen.model import EVERYTHING, GroupPeer, Policy, PolicySet, Rule
 from policygen.verify import Flow, FlowEnd, Verdict, evaluate
+from policygen.verify.profiles import PROFILES, CniProfile
 
 NAMESPACES = {"shop": {"team": "red", "kubernetes.io/metadata.name": "forged"}, "bank": {"team": "blue"}}
 TCP, UDP, SCTP, ICMP = 6, 17, 132, 1
@@ -53,15 +54,17 @@ def policies(*specs: str, namespace: str = "shop") -> PolicySet:
     return found
 
 
-def ask(found: PolicySet, source: str, destination: str, protocol: int = TCP, port: int = 8080, **how: bool) -> Verdict:
+def ask(
+    found: PolicySet, source: str, destination: str, protocol: int = TCP, port: int = 8080, **how: CniProfile
+) -> Verdict:
     return evaluate(found, NAMESPACES, Flow(ENDS[source], ENDS[destination], protocol, port), **how)
 
 
-def sources(found: PolicySet, destination: str, protocol: int = TCP, port: int = 8080, **how: bool) -> set[str]:
+def sources(found: PolicySet, destination: str, protocol: int = TCP, port: int = 8080, **how: CniProfile) -> set[str]:
     return {name for name in ENDS if ask(found, name, destination, protocol, port, **how).allowed}
 
 
-def destinations(found: PolicySet, source: str, protocol: int = TCP, port: int = 8080, **how: bool) -> set[str]:
+def destinations(found: PolicySet, source: str, protocol: int = TCP, port: int = 8080, **how: CniProfile) -> set[str]:
     return {name for name in ENDS if ask(found, source, name, protocol, port, **how).allowed}
 
 
@@ -141,7 +144,7 @@ def test_peers(direction: str, peers: str, allowed: set[str]) -> None:
 def test_a_block_matches_pods_only_where_that_is_asked_for() -> None:
     found = policies("{podSelector: {}, ingress: [{from: [{ipBlock: {cidr: 10.2.0.0/16}}]}]}")
     assert sources(found, "shop/web") == ALWAYS
-    assert sources(found, "shop/web", ip_blocks_match_pods=True) == ALWAYS | {"bank/web"}
+    assert sources(found, "shop/web", profile=PROFILES["calico"]) == ALWAYS | {"bank/web"}
 
 
 def test_an_end_of_unknown_address_needs_all_of_its_addresses_in_the_block() -> None:

@@ -1,4 +1,4 @@
-"""The pure-NetworkPolicy cases of the netpol-analyzer corpus: whole connectivity, cell by cell, through `evaluate`.
+"""The pure-NetworkPolicy cases of the netpol-analyzer corpus: whole connectivity, cell by cell, through the oracle.
 
 Everything but the policies is read here, with code of its own, so that no inventory code can hide a fault.
 The corpus takes every pod, hostNetwork or not, for one that policies can select (the specification leaves both readings
@@ -22,8 +22,9 @@ from analyzers.flows import address_halves
 from analyzers.inventory import Endpoint, Identity, NamedPort
 from policygen.manifests import parse_policies, read_policies
 from policygen.model import CidrPeer, PolicySet
-from policygen.verify.evaluate import PROTOCOLS, Flow, FlowEnd, evaluate
-from policygen.verify.replay import CompiledPolicies
+from policygen.verify.evaluate import Flow, decide
+from policygen.verify.matching import PROTOCOLS, FlowEnd, Surroundings
+from policygen.verify.profiles import SPEC
 
 CASES = [
     "core_pods_without_host_ip",
@@ -234,12 +235,9 @@ def all_pairs(
     for address in addresses:
         ends[address] = [FlowEnd(None, address_halves(str(ipaddress.IPv4Address(address))))]
     cells = [(name, port) for name in NUMBERS for port in ports]
-    compiled = CompiledPolicies(policies, namespaces)
 
     def allows(flow: Flow) -> bool:
-        verdict = evaluate(policies, namespaces, flow)
-        assert compiled.verdict(flow) == verdict
-        return verdict.allowed
+        return decide(policies, flow, Surroundings(namespaces, {}, SPEC)).allowed
 
     found: Connectivity = {}
     for source in ends:

@@ -10,99 +10,52 @@ from itertools import product
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analyzers.flows import address_halves, address_object
+from analyzers.flows import address_halves
 from analyzers.inventory import Endpoint, Identity, Inventory, NamedPort
-from policygen.model import CidrPeer, PodPeer, Policy, PolicySet, PortRange, Requirement, Rule, Selector
+from policygen.model import CidrPeer, PodPeer, Policy, PolicySet, PortRange, Rule, Selector
 from policygen.verify import Flow, FlowEnd, ReplayFlow, RuleRef, evaluate, replay
-from policygen.verify.replay import CompiledPolicies
-
-KEYS, VALUES = ("app", "tier"), ("a", "b")
-NAMESPACES = ("red", "blue")
-NODES = ("n1", "n2")
-ADDRESSES = ("10.0.0.1", "10.0.0.2", "10.0.1.1", "10.1.0.1", "2001:db8::1", "2001:db8::2", "2001:db8:0:1::1")
-CIDRS = {
-    "10.0.0.0/8": ("10.0.0.0/16", "10.0.0.1/32"),
-    "10.0.0.0/24": ("10.0.0.1/32", "10.0.0.2/32"),
-    "0.0.0.0/0": ("10.0.0.0/8",),
-    "::/0": ("2001:db8::/64",),
-    "2001:db8::/32": ("2001:db8::1/128", "2001:db8:0:1::/64"),
-}
-NUMBERS = {"TCP": 6, "UDP": 17, "SCTP": 132}
-PORTS = (1, 53, 80, 81, 8080)
-
-labels = st.dictionaries(st.sampled_from(KEYS), st.sampled_from(VALUES)).map(lambda d: tuple(sorted(d.items())))
-values = st.lists(st.sampled_from(VALUES), min_size=1, unique=True).map(tuple)
-requirements = st.one_of(
-    st.builds(Requirement, st.sampled_from(KEYS), st.sampled_from(("In", "NotIn")), values),
-    st.builds(Requirement, st.sampled_from(KEYS), st.sampled_from(("Exists", "DoesNotExist"))),
+from policygen.verify.profiles import PROFILES, SPEC
+from tests.verify.random_clusters import (
+    NAMESPACES,
+    NUMBERS,
+    PORTS,
+    clusters,
+    labels,
+    namespace_labels,
+    policy_sets,
+    tiered_policies,
 )
-selectors = st.builds(Selector, labels, st.lists(requirements, max_size=1).map(tuple))
-pod_peers = st.builds(PodPeer, st.none() | selectors, st.none() | selectors).filter(
-    lambda peer: peer.namespaces is not None or peer.pods is not None
-)
-cidr_peers = st.sampled_from(sorted(CIDRS)).flatmap(
-    lambda cidr: st.builds(CidrPeer, st.just(cidr), st.lists(st.sampled_from(CIDRS[cidr]), unique=True).map(tuple))
-)
-protocols = st.sampled_from(sorted(NUMBERS))
-port_ranges = st.one_of(
-    st.builds(PortRange, protocols, st.sampled_from((None, "web", "dns", *PORTS))),
-    st.builds(PortRange, protocols, st.just(53), st.sampled_from((53, 80, 8079))),
-)
-rules = st.builds(
-    Rule,
-    st.none() | st.lists(pod_peers | cidr_peers, min_size=1, max_size=3).map(tuple),
-    st.none() | st.lists(port_ranges, min_size=1, max_size=2).map(tuple),
-)
-directions = st.none() | st.lists(rules, max_size=3).map(tuple)
-
-
-@st.composite
-def policy_sets(draw: st.DrawFn) -> PolicySet:
-    count = draw(st.integers(0, 4))
-    return PolicySet(
-        tuple(
-            Policy(f"p{i}", draw(st.sampled_from(NAMESPACES)), draw(selectors), draw(directions), draw(directions))
-            for i in range(count)
-        )
-    ).sorted()
-
-
-@st.composite
-def clusters(draw: st.DrawFn) -> list[FlowEnd]:
-    """A few pods, hostNetwork pods, the nodes and addresses outside, in both families."""
-    ends = [FlowEnd(Endpoint(name, "", Identity("Node", "", name), (), (address_halves(f"192.0.2.{name[1]}"),)))
-            for name in NODES]  # fmt: skip
-    addresses = st.lists(st.sampled_from(ADDRESSES), max_size=2, unique=True)
-    for i in range(draw(st.integers(1, 4))):
-        namespace, own = draw(st.sampled_from((*NAMESPACES, "dark"))), draw(labels)
-        pod = Endpoint(
-            f"pod{i}",
-            namespace,
-            Identity("Pod", namespace, f"pod{i}"),
-            own,
-            tuple(map(address_halves, draw(addresses))),
-            host_network=draw(st.sampled_from((False, False, False, True))),
-            node=draw(st.sampled_from(("", *NODES))),
-            ports=draw(st.sampled_from(((), (NamedPort("web", "TCP", 80), NamedPort("dns", "UDP", 53))))),
-        )
-        ends.append(FlowEnd(pod, draw(st.sampled_from((None, *pod.addresses)))))
-    ends += [FlowEnd(None, address_halves(draw(st.sampled_from(ADDRESSES)))), FlowEnd()]
-    return ends
-
-
-namespace_labels = st.dictionaries(st.sampled_from(NAMESPACES), labels.map(dict))
 
 
 @settings(max_examples=150, deadline=None)
-@given(policy_sets(), clusters(), namespace_labels, st.booleans())
+@given(tiered_policies(), clusters(), namespace_labels, st.sampled_from(sorted(PROFILES)))
 def test_compiled_policies_say_what_evaluate_says(
-    policies: PolicySet, ends: list[FlowEnd], namespaces: dict[str, dict[str, str]], blocks_match_pods: bool
+    policies: PolicySet, ends: list[FlowEnd], namespaces: dict[str, dict[str, str]], profile: str
 ) -> None:
-    compiled = CompiledPolicies(policies, namespaces, ip_blocks_match_pods=blocks_match_pods)
-    for source, destination, (protocol, port) in product(ends, ends, ((6, 80), (6, 53), (17, 53), (132, 8080), (1, 0))):
-        flow = Flow(source, destination, protocol, port)
-        expected = evaluate(policies, namespaces, flow, ip_blocks_match_pods=blocks_match_pods)
-        assert compiled.verdict(flow) == expected
+    """Whole columns of flows, with every denial's reasons and every rule's count."""
+    nodes = {e.endpoint.name: dict(e.endpoint.labels) for e in ends if e.endpoint and not e.endpoint.namespace}
+    inventory = Inventory(endpoints=tuple(e.endpoint for e in ends if e.endpoint), namespaces=namespaces)
+    cells = ((6, 80), (6, 53), (6, 0), (17, 53), (132, 8080), (1, 0))
+    flows = [ReplayFlow(*pair, *cell, str(i), records=i) for i, (pair, cell) in enumerate(
+        product(product(ends, ends), cells))]  # fmt: skip
+    expected = [
+        evaluate(policies, namespaces, Flow(f.source, f.destination, f.protocol, f.port), PROFILES[profile], nodes)
+        for f in flows
+    ]
+
+    report = replay(policies, inventory, flows, PROFILES[profile])
+
+    refused = {int(d.flow.source_label): d.verdict for d in (*report.denied, *report.undefined)}
+    assert refused == {i: verdict for i, verdict in enumerate(expected) if not verdict.allowed}
+    assert {i for i, verdict in refused.items() if verdict.undefined} == {
+        int(d.flow.source_label) for d in report.undefined
+    }
+    assert report.always_allowed == sum(verdict.always for verdict in expected)
+    allowed = [(i, verdict) for i, verdict in enumerate(expected) if verdict.allowed and not verdict.always]
+    assert report.unrestricted == sum(not verdict.rules for _, verdict in allowed)
+    for hit in report.hits:
+        needing = [i for i, verdict in allowed if hit.rule in verdict.rules]
+        assert (hit.flows, hit.records) == (len(needing), sum(needing))
 
 
 # -- the meaning, written out as sets ----------------------------------------------------------------------------------
@@ -275,11 +228,11 @@ def test_many_flows_share_few_verdicts() -> None:
         ReplayFlow(FlowEnd(None, (0, 0xFFFF_0000_0000 | i)), ends["db"], 6, 5432)
         for i in range(9 << 24, (9 << 24) + 2000)
     ]
-    compiled = CompiledPolicies(policies, inventory.namespaces)
-    assert len({id(compiled.verdict(flow)) for flow in flows}) == 1
+    denied = replay(policies, inventory, flows).denied
+    assert len(denied) == 2000
+    assert len({id(denial.verdict) for denial in denied}) == 1
     inside = ReplayFlow(FlowEnd(None, address_halves("9.9.9.200")), ends["db"], 6, 5432)
-    assert compiled.verdict(inside).allowed
-    assert str(address_object(*flows[0].source.addresses[0])) == "9.0.0.0"
+    assert replay(policies, inventory, [inside]).proven
 
 
 def test_ends_that_differ_in_one_thing_alone_are_kept_apart() -> None:
@@ -308,9 +261,9 @@ def test_ends_that_differ_in_one_thing_alone_are_kept_apart() -> None:
         pod("web", "172.16.0.1", NamedPort("web", "TCP", 80)),
         pod("alt", "172.16.0.1", NamedPort("web", "TCP", 81)),
     ]
-    for blocks_match_pods, order in product((False, True), (ends, ends[::-1])):
-        compiled = CompiledPolicies(policies, {}, ip_blocks_match_pods=blocks_match_pods)
-        for end, (source, destination) in ((e, pair) for e in order for pair in ((subject, e), (e, subject))):
-            flow = Flow(source, destination, 6, 80)
-            expected = evaluate(policies, {}, flow, ip_blocks_match_pods=blocks_match_pods)
-            assert compiled.verdict(flow) == expected, (end, blocks_match_pods)
+    for profile, order in product((SPEC, PROFILES["calico"]), (ends, ends[::-1])):
+        flows = [ReplayFlow(*pair, 6, 80) for e in order for pair in ((subject, e), (e, subject))]
+        denied = {id(denial.flow): denial.verdict for denial in replay(policies, Inventory(), flows, profile).denied}
+        for flow in flows:
+            expected = evaluate(policies, {}, Flow(flow.source, flow.destination, 6, 80), profile)
+            assert denied.get(id(flow)) == (None if expected.allowed else expected), (flow, profile)

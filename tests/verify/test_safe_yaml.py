@@ -69,8 +69,8 @@ def laughs(levels: int) -> str:
         ("a: &a [*a]", "stands inside its own anchor"),
         ("a: &a {b: {c: *a}}", "stands inside its own anchor"),
         ("a: *b", "has no anchor"),
-        ("[" * 100_000, "nested deeper than"),
-        ("{" * 100_000, "nested deeper than"),
+        ("[" * 100_000, "nest"),  # our limit, or the parser's own, whichever its version asks first
+        ("{" * 100_000, "nest"),
         ("- " * 1000, "nested deeper than"),
         ('{"a":' * 100_000, "nested deeper than"),
         ("a: 1\nb: [1, 2", "line 3, column 1: did not find expected ',' or ']' while parsing a flow sequence (line 2)"),

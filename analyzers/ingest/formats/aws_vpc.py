@@ -1,38 +1,29 @@
-"""AWS VPC flow logs as text: the default format without a header, or any header with any order of fields.
+"""AWS VPC and Transit Gateway flow logs as text: the default format without a header, or any header, any field order.
 
-Field names and their versions: "Flow log records", Amazon VPC User Guide. Unknown columns are kept aside: whatever
-the kernel does not use costs nothing and is never fatal.
+Unknown columns are kept aside: whatever the kernel does not use costs nothing and is never fatal.
 """
 
 from __future__ import annotations
 
+import ipaddress
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from analyzers.ingest.log_formats import DEFAULT_FIELDS, EVENT_TIME, KNOWN_FIELDS, LogFormats, normalise
 from analyzers.kernels import text
 
 NAME = "aws-vpc"
 
-DEFAULT_FIELDS = (
-    "version", "account-id", "interface-id", "srcaddr", "dstaddr", "srcport", "dstport", "protocol", "packets",
-    "bytes", "start", "end", "action", "log-status",
-)  # fmt: skip
-
-KNOWN_FIELDS = frozenset(DEFAULT_FIELDS) | frozenset(
-    (
-        "vpc-id", "subnet-id", "instance-id", "tcp-flags", "type", "pkt-srcaddr", "pkt-dstaddr",  # version 3
-        "region", "az-id", "sublocation-type", "sublocation-id",  # 4
-        "pkt-src-aws-service", "pkt-dst-aws-service", "flow-direction", "traffic-path",  # 5
-        "resource-type", "tgw-id", "tgw-attachment-id", "tgw-src-vpc-id", "tgw-dst-vpc-id",  # 6, Transit Gateway
-        "ecs-cluster-arn", "ecs-cluster-name", "ecs-service-name", "ecs-task-arn", "ecs-task-id",  # 7
-        "reject-reason", "resource-id", "encryption-status",  # 8, 9, 10
-        "instance-tag", "interface-tag", "asg-tag", "interface-type", "next-hop-interface-id",  # 11
-    )
-)  # fmt: skip
-
 NEEDED = ("srcport", "dstport", "protocol")
+STATUSES = ("OK", "NODATA", "SKIPDATA")
+UNUSABLE_COUNT = 255
+"""Fields of the lines below an unusable header: more than any record has, so that each is passed over, counted."""
+
+_EVENT_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z\Z")
 
 
 @dataclass(frozen=True)
@@ -51,14 +42,14 @@ class Layout:
         """Whether records carry TCP flags."""
         return bool(self.columns[text.C_FLAGS] >= 0)
 
+    @property
+    def lacks_packet_addresses(self) -> bool:
+        """Whether records may tell interfaces' addresses in the place of the packets' own ones."""
+        return not {"pkt-srcaddr", "pkt-dstaddr"} <= set(self.fields) and "tgw-attachment-id" not in self.fields
+
 
 class UnusableHeader(ValueError):
     """A header of a flow log from which no flow can be made; the message names what is missing."""
-
-
-def normalise(name: str) -> str:
-    """Header names are written with hyphens in text, with underscores in Parquet and Athena."""
-    return name.strip().strip("${}").lower().replace("_", "-")
 
 
 def layout(fields: tuple[str, ...]) -> Layout:
@@ -69,7 +60,7 @@ def layout(fields: tuple[str, ...]) -> Layout:
     ]
     missing += [name for name in NEEDED if name not in place]
     if missing:
-        raise UnusableHeader(f"the header lacks {', '.join(missing)}: no flow can be made of its records")
+        raise UnusableHeader(f"the format lacks {', '.join(missing)}: no flow can be made of its records")
     columns = np.full(text.COLUMN_COUNT, -1, np.int64)
     plain = {
         text.C_SPORT: "srcport", text.C_DPORT: "dstport", text.C_PROTOCOL: "protocol", text.C_PACKETS: "packets",
@@ -91,6 +82,11 @@ def layout(fields: tuple[str, ...]) -> Layout:
     return Layout(fields, columns, tuple(notes))
 
 
+def nothing_usable() -> Layout:
+    """The layout below a header that cannot be used: no line fits it."""
+    return Layout(("",) * UNUSABLE_COUNT, layout(DEFAULT_FIELDS).columns, ())
+
+
 def header(line: str) -> tuple[str, ...] | None:
     """Field names of a header line, or None when the line is none (at least three known names, none a number)."""
     names = tuple(normalise(part) for part in line.split())
@@ -98,13 +94,49 @@ def header(line: str) -> tuple[str, ...] | None:
     return names if known >= 3 and not any(name.isdigit() for name in names) else None
 
 
-def recognise(head: bytes) -> tuple[str, ...] | None:
-    """Field names of the text that begins with `head`: from its header, or the default ones; None: no such log."""
+def recognise(head: bytes, formats: LogFormats | None = None) -> tuple[str, ...] | None:
+    """Field names of the text that begins with `head`; None: no such log.
+
+    From its header; else from `formats`, or the default ones, when its lines look like records of those; with
+    EVENT_TIME before them where each line begins with the time at which CloudWatch Logs took it.
+    """
+    known = formats or LogFormats()
     for line in head[: 1 << 16].decode("utf-8", "replace").splitlines()[:50]:
         fields = header(line)
         if fields is not None:
             return fields
         parts = line.split()
-        if len(parts) == len(DEFAULT_FIELDS) and parts[0].isdigit() and parts[-1] in ("OK", "NODATA", "SKIPDATA"):
-            return DEFAULT_FIELDS
+        prefix: tuple[str, ...] = ()
+        if parts and _EVENT_TIME.match(parts[0]):
+            prefix = (EVENT_TIME,)
+            parts = parts[1:]
+        found = known.of_line(len(parts))
+        if found is not None and _plausible(dict(zip(found, parts, strict=True))):
+            return (*prefix, *found)
     return None
+
+
+def _plausible(record: Mapping[str, str]) -> bool:
+    """Whether a line of a format without header looks like a record of it."""
+    status = record.get("log-status")
+    if status is not None and status not in STATUSES:
+        return False
+    numbers = [record[name] for name in ("version", "protocol", "srcport", "dstport", "start") if name in record]
+    return bool(numbers) and all(number.isdigit() or number == "-" for number in numbers)
+
+
+def unnamed_fields(head: bytes) -> int:
+    """How many fields the first line has, when it looks like a record of a format that nobody told; else 0."""
+    first = next((line.split() for line in head.decode("utf-8", "replace").splitlines() if line.strip()), [])
+    if first and _EVENT_TIME.match(first[0]):
+        first = first[1:]
+    addresses = sum(_is_address(part) for part in first)
+    return len(first) if len(first) >= 4 and (addresses >= 2 or any(s in first for s in STATUSES)) else 0
+
+
+def _is_address(part: str) -> bool:
+    try:
+        ipaddress.ip_address(part)
+    except ValueError:
+        return False
+    return True

@@ -28,6 +28,7 @@ def read(documents: Sequence[SourceDocument]) -> Facts:
     identities = ownership.identities()
     facts = Facts("cluster", workloads=list(identities.values()))
     facts.host_network_workloads.extend(identities[key] for key in ownership.host_network())
+    facts.templates.extend(_template(identities[key], fields) for key, fields in ownership.templates())
     nodes: dict[tuple[str, str], Endpoint] = {}
     pods: list[tuple[KubernetesObject, Endpoint]] = []
     for one in objects:
@@ -82,6 +83,22 @@ def _pod(one: KubernetesObject, workload: Identity) -> Endpoint:
         node=spec.text("nodeName"),
         ports=_container_ports(spec),
         origin=one.origin,
+    )
+
+
+def _template(workload: Identity, template: Fields) -> Endpoint:
+    """A pod as the template makes it, before it has an address or a name of its own."""
+    spec = template.map("spec")
+    return Endpoint(
+        name=workload.name,
+        namespace=workload.namespace,
+        workload=workload,
+        labels=workload.labels,
+        addresses=(),
+        network=workload.network,
+        host_network=spec.flag("hostNetwork"),
+        ports=_container_ports(spec),
+        origin=f"{template.notes.file}: {template.where}",
     )
 
 

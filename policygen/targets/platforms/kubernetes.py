@@ -17,8 +17,8 @@ from typing import Any
 
 import yaml
 
+from policygen.api_kinds.network_policy import decode
 from policygen.model import CidrPeer, GroupPeer, Peer, PodPeer, Policy, PolicySet, PortRange, Rule, Selector
-from policygen.network_policy_object import decode_network_policy
 from policygen.targets import Inexpressible
 
 MAX_BYTES = 1024 * 1024
@@ -86,9 +86,9 @@ def _problems(policy: Policy) -> Iterator[str]:
 
 def _refusals(policy: Policy, document: Json) -> Iterator[str]:
     """Why the API server would refuse the object, or how it would read it otherwise than it is meant."""
-    decoded = decode_network_policy(document, "")
+    decoded = decode(document, "")
     yield from (f"{finding.path}: {finding.reason}" for finding in decoded.refusals)
-    if decoded.policy is not None and decoded.policy.meaning() != _canonical(policy).meaning():
+    if isinstance(decoded.policy, Policy) and decoded.policy.meaning() != _canonical(policy).meaning():
         yield "it would be read back with another meaning; addresses have to be canonical, label keys unique"
     size = len(json.dumps(document, separators=(",", ":")).encode())
     if size > MAX_BYTES:

@@ -1,0 +1,193 @@
+"""One field of many rows at a time: text to numbers, in loops that the compiler turns into vector code.
+
+Each function takes `bases` uint32[n], the index in `separators` of the separator before each row, and the number of the
+field in its row; it ORs into `wrong` uint64[n] a bit that says that the row has another shape there. That does not mean
+that anything is the matter with it: the careful parser decides.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from analyzers.kernels.addresses import ipv4
+from analyzers.kernels.jit import SHUFFLES, digit_mask16, dot_mask16, kernel, load64, shuffled_pair, zero_mask16
+
+U0 = np.uint64(0)
+U1 = np.uint64(1)
+U3 = np.uint64(3)
+U7 = np.uint64(7)
+U8 = np.uint64(8)
+U15 = np.uint64(15)
+U16 = np.uint64(16)
+U32 = np.uint64(32)
+U56 = np.uint64(56)
+U63 = np.uint64(63)
+ONES = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
+ZEROS = np.uint64(0x3030_3030_3030_3030)
+NINES = np.uint64(0x7676_7676_7676_7676)
+TOPS = np.uint64(0x8080_8080_8080_8080)
+PAIRS = np.uint64(2561)
+PAIR_MASK = np.uint64(0x00FF_00FF_00FF_00FF)
+QUADS = np.uint64(6553601)
+QUAD_MASK = np.uint64(0x0000_FFFF_0000_FFFF)
+OCTS = np.uint64(42949672960001)
+TEN = np.uint64(10)
+HUNDRED = np.uint64(100)
+TEN8 = np.uint64(100_000_000)
+DASH = np.uint64(45)
+DIGITS4 = np.uint64(0x0F_0000_000F)
+NOT_BYTES = np.uint64(0xFFFF_FF00_FFFF_FF00)
+BYTE = np.uint64(0xFF)
+MAPPED = np.uint64(0xFFFF_0000_0000)
+SIX_BYTES = np.uint64(0xFFFF_FFFF_FFFF)
+ACCEPT6 = np.uint64(int.from_bytes(b"ACCEPT", "little"))
+REJECT6 = np.uint64(int.from_bytes(b"REJECT", "little"))
+TWO_BYTES = np.uint64(0xFFFF)
+OK2 = np.uint64(int.from_bytes(b"OK", "little"))
+
+
+@kernel
+def number_column(
+    buffer: Any, separators: Any, bases: Any, n: Any, field: Any, limit: Any, words: Any, lengths: Any, out: Any,
+    wrong: Any,
+) -> None:  # fmt: skip
+    """Decimal fields of up to 16 digits, at most `limit`, into out[:n]. `words`, `lengths` uint64[n] are scratch."""
+    longest = U0
+    for row in range(n):
+        at = bases[row] + field
+        end = np.uint64(separators[at + U1])
+        length = end - np.uint64(separators[at]) - U1
+        words[row] = load64(buffer, end - U8)
+        lengths[row] = length
+        longest = max(longest, length)
+    for row in range(n):
+        length = min(lengths[row], U8)
+        value = (words[row] ^ ZEROS) & (ONES << (((U8 - length) & U7) << U3))
+        strange = ((value + NINES) | value) & TOPS
+        strange |= U1 if lengths[row] - U1 > U15 else U0
+        value = ((value * PAIRS) >> U8) & PAIR_MASK
+        value = ((value * QUADS) >> U16) & QUAD_MASK
+        out[row] = (value * OCTS) >> U32
+        wrong[row] |= strange
+    if longest > U8:
+        for row in range(n):
+            words[row] = load64(buffer, np.uint64(separators[bases[row] + field + U1]) - U16)
+        for row in range(n):
+            length = min(max(lengths[row], U8) - U8, U8)
+            keep = (ONES << (((U8 - length) & U7) << U3)) if length != U0 else U0
+            value = (words[row] ^ ZEROS) & keep
+            strange = ((value + NINES) | value) & TOPS
+            value = ((value * PAIRS) >> U8) & PAIR_MASK
+            value = ((value * QUADS) >> U16) & QUAD_MASK
+            out[row] += ((value * OCTS) >> U32) * TEN8
+            wrong[row] |= strange
+    for row in range(n):
+        wrong[row] |= U1 if out[row] > limit else U0
+
+
+@kernel
+def flags_column(
+    buffer: Any, separators: Any, bases: Any, n: Any, field: Any, missing: Any, words: Any, out: Any, wrong: Any
+) -> None:
+    """TCP flags of up to three digits into out[:n]; a dash gives `missing`."""
+    for row in range(n):
+        at = bases[row] + field
+        end = np.uint64(separators[at + U1])
+        length = end - np.uint64(separators[at]) - U1
+        words[row] = load64(buffer, end - U8)
+        out[row] = length
+    for row in range(n):
+        length = out[row]
+        dash = (length == U1) & ((words[row] >> U56) == DASH)
+        value = (words[row] ^ ZEROS) & (ONES << (((U8 - length) & U7) << U3))
+        strange = (((value + NINES) | value) & TOPS) | (U1 if length - U1 > np.uint64(2) else U0)
+        value = (value >> U56) + ((value >> np.uint64(48)) & BYTE) * TEN + ((value >> np.uint64(40)) & BYTE) * HUNDRED
+        strange |= U1 if value > BYTE else U0
+        out[row] = missing if dash else value
+        wrong[row] |= U0 if dash else strange
+
+
+@kernel
+def verdict_column(
+    buffer: Any, separators: Any, bases: Any, n: Any, field: Any, words: Any, lengths: Any, out: Any, wrong: Any
+) -> None:
+    """ACCEPT gives 1, REJECT 2."""
+    _first_words(buffer, separators, bases, n, field, words, lengths)
+    for row in range(n):
+        word = words[row] & SIX_BYTES
+        out[row] = U1 if word == ACCEPT6 else np.uint64(2)
+        fits = ((word == ACCEPT6) | (word == REJECT6)) & (lengths[row] == np.uint64(6))
+        wrong[row] |= U0 if fits else U1
+
+
+@kernel
+def status_column(
+    buffer: Any, separators: Any, bases: Any, n: Any, field: Any, words: Any, lengths: Any, wrong: Any
+) -> None:
+    """Anything but OK is another shape."""
+    _first_words(buffer, separators, bases, n, field, words, lengths)
+    for row in range(n):
+        fits = ((words[row] & TWO_BYTES) == OK2) & (lengths[row] == np.uint64(2))
+        wrong[row] |= U0 if fits else U1
+
+
+@kernel
+def _first_words(buffer: Any, separators: Any, bases: Any, n: Any, field: Any, words: Any, lengths: Any) -> None:
+    for row in range(n):
+        at = bases[row] + field
+        begin = np.uint64(separators[at]) + U1
+        words[row] = load64(buffer, begin)
+        lengths[row] = np.uint64(separators[at + U1]) - begin
+
+
+@kernel
+def span_column(buffer: Any, separators: Any, bases: Any, n: Any, field: Any, begins: Any, ends: Any) -> None:
+    """Where a name stands, in begins[:n] and ends[:n]; (0, 0) for a dash."""
+    for row in range(n):
+        at = bases[row] + field
+        begin = np.uint64(separators[at]) + U1
+        end = np.uint64(separators[at + U1])
+        dash = (end - begin == U1) & (buffer[begin] == 45)
+        begins[row] = U0 if dash else begin
+        ends[row] = U0 if dash else end
+
+
+@kernel
+def quad_column(
+    buffer: Any, separators: Any, bases: Any, n: Any, field: Any, shapes: Any, words: Any, lengths: Any, hi: Any,
+    lo: Any, wrong: Any,
+) -> None:  # fmt: skip
+    """IPv4 addresses into hi[:n] (0) and lo[:n] (mapped). `shapes`: see QuadShapes."""
+    if SHUFFLES:
+        for row in range(n):
+            at = bases[row] + field
+            begin = np.uint64(separators[at]) + U1
+            length = np.uint64(separators[at + U1]) - begin
+            inside = (U1 << min(length, U15)) - U1
+            dots = dot_mask16(buffer, begin) & inside
+            shape = np.uint64(shapes.numbers[(dots | (U1 << min(length, U15)))])
+            digits = digit_mask16(buffer, begin)
+            strange = ((digits | dots) & inside) ^ inside
+            strange |= zero_mask16(buffer, begin) & shapes.leading[shape]
+            strange |= U1 if (shape == U0) | (length > U15) else U0
+            words[row], lengths[row] = shuffled_pair(buffer, begin, shapes.patterns, shape)
+            wrong[row] |= strange
+        for row in range(n):
+            high = words[row]
+            low = lengths[row]
+            high = (high & DIGITS4) + ((high >> U8) & DIGITS4) * TEN + ((high >> U16) & DIGITS4) * HUNDRED
+            low = (low & DIGITS4) + ((low >> U8) & DIGITS4) * TEN + ((low >> U16) & DIGITS4) * HUNDRED
+            wrong[row] |= (high | low) & NOT_BYTES
+            high = ((high & BYTE) << U8) | (high >> U32)
+            low = ((low & BYTE) << U8) | (low >> U32)
+            hi[row] = U0
+            lo[row] = MAPPED | (high << U16) | low
+    else:
+        for row in range(n):
+            at = bases[row] + field
+            quad = ipv4(buffer, np.int64(separators[at]) + 1, np.int64(separators[at + U1]))
+            wrong[row] |= quad >> U63
+            hi[row] = U0
+            lo[row] = MAPPED | quad

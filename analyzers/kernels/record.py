@@ -1,0 +1,33 @@
+"""The parsed record, before it is known who serves, and the counters of a worker: positions in their arrays."""
+
+from __future__ import annotations
+
+import numpy as np
+
+# Columns of parsed records (uint64[PARSED_WORDS, >= BLOCK_ROWS]): a row of the array for each, a column for each record
+P_SRC_HI, P_SRC_LO, P_DST_HI, P_DST_LO, P_SPORT, P_DPORT, P_PROTOCOL, P_PACKETS, P_BYTES, P_FIRST, P_LAST = range(11)
+P_VERDICT, P_FLAGS, P_INTERFACE, P_INTERFACE_END, P_NETWORK, P_NETWORK_END = range(11, 17)
+PARSED_WORDS = 17
+# P_INTERFACE and P_NETWORK are spans of the buffer while parsing, number + 1 of the interned name (0: none) after it.
+
+NO_FLAGS = np.uint64(0x8000)
+"""In P_FLAGS: the record does not tell its TCP flags."""
+
+# Positions in the `state` array (int64[S_COUNT])
+(
+    S_SERVICES,
+    S_CONNECTIONS,
+    S_ADDRESSES,
+    S_OBSERVERS,
+    S_NETWORKS,
+    S_RECORDS,
+    S_FIRST,
+    S_LAST,
+    S_FIXED_NETWORK,
+    S_FIXED_OBSERVER,
+    S_SPAN,
+    S_OUTSIDE,
+    S_COUNT,
+) = range(13)
+# S_OUTSIDE: records that end outside of the window (Facts.window)
+# S_SPAN: seconds of a time slice, or analyzers.kernels.tables.ALL_TIME

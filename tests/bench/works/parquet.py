@@ -1,0 +1,124 @@
+"""Parquet flow logs: flowctl and DuckDB on the same file, fresh processes in turn, the same totals."""
+
+from __future__ import annotations
+
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from tests.bench.engines import NAMES, Totals, flowctl
+from tests.bench.make_logs import write_logs
+from tests.bench.result import Result
+
+TITLE = "Parquet flow logs"
+ORDER = 50
+
+ROWS = 10_000_000
+THREADS = 2
+MUST = 1.5
+DATA = Path("bench-data")
+COLUMNS = (
+    "version", "account_id", "interface_id", "srcaddr", "dstaddr", "srcport", "dstport", "protocol", "packets",
+    "bytes", "start", "end", "action", "log_status",
+)  # fmt: skip
+
+
+def duckdb(path: str, threads: int) -> tuple[float, Totals]:
+    """DuckDB: GROUP BY the service key, without the observer."""
+    import duckdb as engine
+
+    connection = engine.connect()
+    connection.execute(f"SET threads={threads}")
+    started = time.perf_counter()
+    connection.execute(
+        f"""CREATE TEMP TABLE result AS
+        SELECT CASE WHEN dstport < 32768 THEN srcaddr ELSE dstaddr END AS client,
+               CASE WHEN dstport < 32768 THEN dstaddr ELSE srcaddr END AS server,
+               least(srcport, dstport) AS port, protocol, action,
+               count(*) AS records, sum(packets) AS packets, sum(bytes) AS bytes,
+               min("start") AS first, max("end") AS last
+        FROM read_parquet('{path}') WHERE log_status = 'OK' GROUP BY ALL"""
+    )
+    elapsed = time.perf_counter() - started
+    row = connection.execute(
+        "SELECT count(*), sum(records), sum(packets), sum(bytes), min(first), max(last) FROM result"
+    ).fetchone()
+    assert row is not None
+    return elapsed, dict(zip(("groups", "records", "packets", "bytes", "first", "last"), map(int, row), strict=True))
+
+
+def make(path: Path) -> None:
+    """The rows of the text bench as Parquet: documented names and types, zstd pages, a million rows a row group."""
+    import duckdb as engine
+
+    logs = DATA / f"flows-{ROWS}.log"
+    if not logs.exists():
+        partial = logs.with_suffix(".partial")
+        write_logs(partial, ROWS)
+        partial.replace(logs)
+    columns = ", ".join(f"'{name}': '{kind}'" for name, kind in zip(COLUMNS, NAMES.values(), strict=True))
+    partial = path.with_suffix(".partial")
+    engine.connect().execute(
+        f"""COPY (SELECT * FROM read_csv('{logs}', delim=' ', header=false, nullstr='-', columns={{{columns}}}))
+        TO '{partial}' (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 1000000)"""
+    )
+    partial.replace(path)
+
+
+def once(engine: str, path: Path) -> dict[str, object]:
+    """One fresh process."""
+    command = [sys.executable, "-m", "tests.bench.works.parquet", engine, str(path)]
+    found: dict[str, object] = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    return found
+
+
+def run(repeats: int) -> Result:
+    """Both engines in turn, `repeats` times after one that is not counted."""
+    DATA.mkdir(exist_ok=True)
+    path = DATA / f"flows-{ROWS}.parquet"
+    if not path.exists():
+        make(path)
+    engines = ("flowctl", "DuckDB")
+    runs: dict[str, list[dict[str, object]]] = {name: [] for name in engines}
+    for turn in range(repeats + 1):
+        for name in engines:
+            done = once(name, path)
+            if turn:
+                runs[name].append(done)
+    seconds = {name: statistics.median(float(str(r["seconds"])) for r in runs[name]) for name in engines}
+    ratio = seconds["DuckDB"] / seconds["flowctl"]
+    lines = [
+        "| engine | seconds | fastest to slowest | peak MB | flowctl is |",
+        "|---|---|---|---|---|",
+    ]
+    for name in engines:
+        times = sorted(float(str(r["seconds"])) for r in runs[name])
+        peak = statistics.median(int(str(r["peak_mb"])) for r in runs[name])
+        faster = "" if name == "flowctl" else f"{ratio:.1f}x"
+        lines.append(f"| {name} | {seconds[name]:.2f} | {times[0]:.2f} to {times[-1]:.2f} | {peak:.0f} | {faster} |")
+    totals = [r["totals"] for name in engines for r in runs[name]]
+    agree = all(total == totals[0] for total in totals)
+    lines += [
+        "",
+        f"{ROWS:,} records ({path.stat().st_size / 1e6:,.0f} MB, zstd pages, a million rows in a row group), {THREADS} "
+        f"threads, fresh processes in turn, {repeats} runs each after one that is not counted, medians. flowctl keeps "
+        f"one row for each observer and settles directions, DuckDB groups by the service key alone. Totals agree: "
+        f"{'yes' if agree else 'NO'}.",
+    ]
+    broken = [] if agree else ["Parquet: the totals of flowctl and DuckDB disagree"]
+    if ratio < MUST:
+        broken.append(f"Parquet: {ratio:.2f}x of DuckDB, must be {MUST}x")
+    return Result(lines, broken)
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "flowctl":
+        import pyarrow.parquet  # noqa: F401  (imports are not timed, for no engine)
+
+    found_seconds, found_totals = {"flowctl": flowctl, "DuckDB": duckdb}[sys.argv[1]](sys.argv[2], THREADS)
+    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    print(json.dumps({"seconds": found_seconds, "peak_mb": peak_mb, "totals": found_totals}))
