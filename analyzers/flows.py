@@ -147,6 +147,20 @@ class Skip:
     samples: tuple[str, ...] = ()  # "offset 1234: the text", at most three, the first ones in the file
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class WindowFact:
+    """What one interface's flow log did not record in a time, an hour or several alike hours in a row."""
+
+    interface: str
+    flow_log: str  # "" where the names of the sources do not tell it
+    start: int  # s UTC
+    end: int
+    nodata: int = 0  # NODATA records: windows in which nothing passed
+    skipdata: int = 0  # SKIPDATA records: each stands for flows that were lost
+    skipped_minutes: int = 0  # minutes that they cover
+    gap_minutes: int = 0  # minutes in which whole aggregation intervals have no record at all
+
+
 @dataclass(frozen=True)
 class IngestReport:
     """What was read and what was passed over. Pure value; same input in any order gives the same report."""
@@ -160,6 +174,7 @@ class IngestReport:
     formats: dict[str, int] = field(default_factory=dict)  # format name -> sources
     first: int | None = None
     last: int | None = None
+    windows: tuple[WindowFact, ...] = ()  # by interface and time; hours of which there is nothing to say are left out
     plain_sources: int = 0  # flow logs that tell interfaces' addresses only: no pkt-srcaddr and pkt-dstaddr
 
     @property

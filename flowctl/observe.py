@@ -23,6 +23,7 @@ from analyzers.inventory.resolve import cuts, declared_ports, interface_networks
 from analyzers.kernels.jit import compiled_before
 from analyzers.objects.key_layout import Window
 from analyzers.servicemap import ServiceMap
+from flowctl.coverage import aggregation_intervals
 from flowctl.options import Inputs, network_patterns
 from flowctl.progress import reading_progress
 from policygen.qualification import Qualification, qualify
@@ -68,6 +69,7 @@ def observe(inputs: Inputs, known: Inventory | None = None) -> Observation:
                     declared=declared,
                     window=Window(inputs.since, inputs.until),
                     log_formats=log_formats(inputs.log_format, inventory.flow_logs),
+                    intervals=aggregation_intervals(inventory.flow_logs),
                     progress=progress,
                     memory_bytes=inputs.memory,
                     stores=inputs.stores,

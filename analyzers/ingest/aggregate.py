@@ -18,6 +18,7 @@ from analyzers.ingest.log_formats import LogFormats
 from analyzers.ingest.overflow import Overflow
 from analyzers.ingest.reading import CaptureItem, Item, MixedFormats, TextItem, Worker, plan
 from analyzers.ingest.sources import Source, expand
+from analyzers.ingest.windows import Windows
 from analyzers.ingest.worker_tables import WorkerTables
 from analyzers.kernels import tables as t
 from analyzers.kernels.record import S_OUTSIDE
@@ -44,6 +45,7 @@ class IngestOptions:
     window: Window = field(default_factory=Window)  # records that end outside of it do not count
     slice_seconds: int = 0  # no row spans two slices of so many seconds (by its `first`); 0: one slice
     log_formats: LogFormats = field(default_factory=LogFormats)  # of records that carry no header
+    intervals: Mapping[str, int] = field(default_factory=dict)  # flow log id, "" for others -> aggregation interval, s
     progress: Callable[[int, int], None] | None = None  # (bytes read, records), called from worker threads
     memory_bytes: int = 0  # what the whole process may take; 0: half of what is available
     stores: tuple[str, ...] = ()  # flow stores that are read as sources besides
@@ -64,7 +66,8 @@ def aggregate(names: Sequence[str], options: IngestOptions | None = None) -> tup
         whole: frozenset[str] = frozenset()
         while True:
             try:
-                tables, skips, formats, read = _read_all(sources, options, whole, overflow)
+                windows = Windows()
+                tables, skips, formats, read = _read_all(sources, options, whole, overflow, windows)
                 break
             except MixedFormats as mixed:
                 whole |= {mixed.source}  # its parts have different formats: read it again from one end to the other
@@ -94,6 +97,7 @@ def aggregate(names: Sequence[str], options: IngestOptions | None = None) -> tup
         first=first if records else None,
         last=last if records else None,
         plain_sources=plain_sources,
+        windows=windows.facts(options.intervals),
     )
     return flows, report
 
@@ -127,7 +131,7 @@ def cut_facts(options: IngestOptions, networks: tuple[str, ...]) -> Facts:
 
 
 def _read_all(
-    sources: Sequence[Source], options: IngestOptions, whole: frozenset[str], overflow: Overflow
+    sources: Sequence[Source], options: IngestOptions, whole: frozenset[str], overflow: Overflow, windows: Windows
 ) -> tuple[list[WorkerTables], list[SkipCounts], dict[str, int], int]:
     """(tables of every thread, skips, formats, bytes read)."""
     networks = network_names(options)
@@ -150,6 +154,8 @@ def _read_all(
         now = _read_items(part, options, tables, facts, threads)
         workers += now
         overflow.outside += sum(int(worker.tables.tables.state[S_OUTSIDE]) for worker in now)
+        for worker in now:
+            windows.take(worker.tables)
         if len(by_log) == 1:
             gathered = [worker.tables for worker in now]
         else:

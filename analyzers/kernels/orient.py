@@ -86,7 +86,7 @@ def orient(
     service_index: Any,
     connections: Any,
 ) -> Any:
-    """Records parsed[:, :count] with kept[i] != 0 to service rows and connection rows; returns how many of each.
+    """Records parsed[:, :count] with kept[i] == 1 to service rows and connection rows; returns how many of each.
 
     Service rows come with their hashes and slices, as analyzers.kernels.tables.add_services takes them.
 
@@ -104,7 +104,7 @@ def orient(
     span = np.uint64(state[S_SPAN])
     mask = np.uint64(service_index.size - 1)
     for i in range(count):
-        if kept[i] == 0:
+        if kept[i] != 1:
             continue
         first = parsed[P_FIRST, i]
         last = parsed[P_LAST, i]

@@ -27,7 +27,9 @@ NO_FLAGS = np.uint64(0x8000)
     S_FIXED_OBSERVER,
     S_SPAN,
     S_OUTSIDE,
+    S_WINDOWS,
+    S_SLOT_SECONDS,
     S_COUNT,
-) = range(13)
+) = range(15)
 # S_OUTSIDE: records that end outside of the window (Facts.window)
 # S_SPAN: seconds of a time slice, or analyzers.kernels.tables.ALL_TIME

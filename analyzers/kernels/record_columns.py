@@ -143,6 +143,15 @@ def address(columns: Any, column: Any, places: Any, table: Any, at: Any) -> Any:
 def read_record(columns: Any, at: Any, parsed: Any, to: Any) -> Any:
     """Record `at` into parsed[:, to]; returns its Reason, 0 when it is one. The order of checks is careful_row's."""
     status = np.int64(columns.statuses[entry(columns, V_STATUS, columns.status, at, columns.statuses.size)])
+    interface = entry(columns, V_INTERFACE, columns.interface, at, columns.interfaces.size)
+    parsed[P_INTERFACE, to] = columns.interfaces[interface]
+    if status == 8 or status == 9:
+        first = value_or(columns, V_START, columns.start, at, 0)
+        last = value_or(columns, V_END, columns.end, at, 0)
+        good = first >= 0 and last >= 0
+        good = good and seconds(np.uint64(first)) <= MASK32 and seconds(np.uint64(last)) <= MASK32
+        parsed[P_FIRST, to] = seconds(np.uint64(first)) if good else U0
+        parsed[P_LAST, to] = seconds(np.uint64(last)) if good else U0
     if status != 0:
         return status
     src_hi, src_lo, src_kind = address(columns, V_SRC, columns.src, columns.src_addresses, at)
@@ -193,8 +202,6 @@ def read_record(columns: Any, at: Any, parsed: Any, to: Any) -> Any:
     parsed[P_LAST, to] = np.uint64(last)
     parsed[P_VERDICT, to] = np.uint64(verdict)
     parsed[P_FLAGS, to] = np.uint64(flags) if is_valid(columns, V_FLAGS, at) else NO_FLAGS
-    interface = entry(columns, V_INTERFACE, columns.interface, at, columns.interfaces.size)
-    parsed[P_INTERFACE, to] = columns.interfaces[interface]
     network = entry(columns, V_NETWORK, columns.network, at, columns.networks.size)
     parsed[P_NETWORK, to] = columns.networks[network]
     return 0
@@ -284,7 +291,7 @@ def read_columns_of_records(columns: Any, start: Any, count: Any, tables: Any, f
                 continue
             reason = read_record(columns, at + row, parsed, row)
             if reason != 0:
-                kept[row] = 0
+                kept[row] = reason - 6 if reason == 8 or reason == 9 else 0
                 seen = scratch.reason_counts[reason]
                 if seen < SAMPLES:
                     scratch.reason_samples[reason, seen] = at + row

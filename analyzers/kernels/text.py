@@ -46,6 +46,7 @@ from analyzers.kernels.record import (
     S_OUTSIDE,
     S_SERVICES,
     S_SPAN,
+    S_WINDOWS,
 )
 from analyzers.kernels.separators import BLOCK_BYTES, BLOCK_ROWS, SEPARATOR_ROOM, index_block, split_rows
 from analyzers.kernels.tables import (
@@ -61,6 +62,7 @@ from analyzers.kernels.tables import (
     upsert_connections,
 )
 from analyzers.kernels.window import leave_outside
+from analyzers.kernels.windows import mark_windows
 
 PADDING = 64
 MAX_OBSERVERS = 1 << 24
@@ -124,6 +126,9 @@ class Tables(NamedTuple):
     network_index: NDArray[np.uint64]
     network_names: NDArray[np.uint64]
     network_arena: NDArray[np.uint8]
+    window_index: NDArray[np.uint64]
+    windows: NDArray[np.uint64]  # see analyzers.kernels.windows
+    recent_window: NDArray[np.uint32]
 
 
 class Facts(NamedTuple):
@@ -289,10 +294,9 @@ def careful_row(buffer: Any, start: Any, end: Any, columns: Any, field_count: An
         return 1
     status = columns[C_STATUS]
     if status >= 0:
-        if word_is(buffer, fields, status, W_NODATA):
-            return 8
-        if word_is(buffer, fields, status, W_SKIPDATA):
-            return 9
+        if word_is(buffer, fields, status, W_NODATA) or word_is(buffer, fields, status, W_SKIPDATA):
+            window_of(buffer, fields, columns, row)
+            return 8 if word_is(buffer, fields, status, W_NODATA) else 9
         if not word_is(buffer, fields, status, W_OK):
             return 12
     src = columns[C_SRC]
@@ -342,6 +346,19 @@ def careful_row(buffer: Any, start: Any, end: Any, columns: Any, field_count: An
 
 
 @kernel
+def window_of(buffer: Any, fields: Any, columns: Any, row: Any) -> None:
+    """Interface and times of a record that tells nothing else; times that are none become 0."""
+    first = seconds(column_number(buffer, fields, columns, C_START))
+    last = seconds(column_number(buffer, fields, columns, C_END))
+    good = first <= MASK32 and last <= MASK32
+    row[P_FIRST] = first if good else U0
+    row[P_LAST] = last if good else U0
+    name_span(buffer, fields, columns[C_INTERFACE], row, P_INTERFACE)
+    row[P_NETWORK] = U0
+    row[P_NETWORK_END] = U0
+
+
+@kernel
 def name_span(buffer: Any, fields: Any, field: Any, row: Any, word: Any) -> None:
     """Note where a name stands; (0, 0) when the format lacks it or the field is a dash."""
     there = field >= 0 and not is_dash(buffer, fields, field)
@@ -364,6 +381,9 @@ def room(tables: Any) -> Any:
         and state[S_NETWORKS] + BLOCK_ROWS < MAX_NETWORKS
         and text_room(state[S_OBSERVERS], tables.observer_index, tables.observer_names, tables.observer_arena)
         and state[S_OBSERVERS] + BLOCK_ROWS <= tables.observer_network.size
+        and state[S_OBSERVERS] + BLOCK_ROWS <= tables.recent_window.size
+        and state[S_WINDOWS] + 2 * BLOCK_ROWS <= tables.windows.shape[0]
+        and 2 * (state[S_WINDOWS] + 2 * BLOCK_ROWS) <= tables.window_index.size
         and text_room(state[S_NETWORKS], tables.network_index, tables.network_names, tables.network_arena)
     )
 
@@ -476,9 +496,9 @@ def other_addresses(buffer: Any, scratch: Any, row: Any) -> Any:
 def read_carefully(buffer: Any, begin: Any, end: Any, columns: Any, field_count: Any, scratch: Any, at: Any) -> Any:
     """Read one line into parsed[:, at], or pass over it with its reason; True when it is a header."""
     reason = careful_row(buffer, begin, end, columns, field_count, scratch.fields, scratch.row)
-    scratch.kept[at] = 1 if reason == 0 else 0
+    scratch.kept[at] = 1 if reason == 0 else reason - 6 if reason == 8 or reason == 9 else 0
     for word in range(PARSED_WORDS):
-        scratch.parsed[word, at] = scratch.row[word] if reason == 0 else U0
+        scratch.parsed[word, at] = scratch.row[word] if scratch.kept[at] != 0 else U0
     if reason != 0 and reason != 14 and reason != 15:
         seen = scratch.reason_counts[reason]
         if seen < SAMPLES:
@@ -523,6 +543,7 @@ def add_records(count: Any, tables: Any, facts: Any, scratch: Any) -> None:
     """Directions and tables for scratch.parsed[:, :count]; the caller has asked for `room`."""
     state = tables.state
     state[S_OUTSIDE] += leave_outside(scratch.parsed[P_LAST], scratch.kept, count, facts.window)
+    mark_windows(scratch.parsed, scratch.kept, count, state, tables.window_index, tables.windows, tables.recent_window)
     services, connections = orient(
         scratch.parsed, scratch.kept, count, state, tables.observer_network, tables.address_index, tables.addresses,
         facts, scratch.service_batch, scratch.hashes, scratch.slices, tables.service_index, scratch.connection_batch,

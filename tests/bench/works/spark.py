@@ -45,8 +45,9 @@ def run(repeats: int) -> Result:
     lines = [
         f"{ROWS:,} records as {OBJECTS} gzip objects ({size / 1e6:,.0f} MB), `local[2]`, fresh processes in turn,",
         f"{repeats} runs each, medians. Spark is started and has done the same query once before the clock starts, so",
-        "that its own compiler and ours are warm. Both end in Spark's `noop` sink, which takes every merged row; by the",
-        "service key, flowctl merges what it kept apart by interface. Core seconds are those of the JVM and the Python workers together.",
+        "that its own compiler and ours are warm. Both end in Spark's `noop` sink, which takes every merged row; by",
+        "the service key, flowctl merges what it kept apart by interface. Core seconds are those of the JVM and of the",
+        "Python workers together.",
         "",
         "| merged by | Spark SQL s | flowctl s | ratio | core seconds | flowctl's | gz MB a core second, flowctl |",
         "|---|---|---|---|---|---|---|",
