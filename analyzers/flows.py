@@ -147,6 +147,17 @@ class Skip:
     samples: tuple[str, ...] = ()  # "offset 1234: the text", at most three, the first ones in the file
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Carried:
+    """Packets of a capture that were found inside a tunnel: `one` and `other` are its ends, in no direction."""
+
+    source: str
+    tunnel: str
+    one: str  # an outer address; "" where the tunnel lies under IP (MPLS, PPPoE), or there were too many pairs to tell
+    other: str
+    packets: int
+
+
 @dataclass(frozen=True)
 class IngestReport:
     """What was read and what was passed over. Pure value; same input in any order gives the same report."""
@@ -160,6 +171,7 @@ class IngestReport:
     formats: dict[str, int] = field(default_factory=dict)  # format name -> sources
     first: int | None = None
     last: int | None = None
+    carried: tuple[Carried, ...] = ()  # tunnels whose inner flows are the flows
     plain_sources: int = 0  # flow logs that tell interfaces' addresses only: no pkt-srcaddr and pkt-dstaddr
 
     @property

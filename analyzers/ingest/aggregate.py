@@ -40,6 +40,7 @@ class IngestOptions:
     slice_seconds: int = 0  # no row spans two slices of so many seconds (by its `first`); 0: one slice
     log_formats: LogFormats = field(default_factory=LogFormats)  # of records that carry no header
     progress: Callable[[int, int], None] | None = None  # (bytes read, records), called from worker threads
+    outer: bool = False  # tunnels in captures stay closed: the outer flow is the flow
     memory_bytes: int = 0  # what the whole process may take; 0: half of what is available
     stores: tuple[str, ...] = ()  # flow stores that are read as sources besides
 
@@ -84,6 +85,7 @@ def aggregate(names: Sequence[str], options: IngestOptions | None = None) -> tup
         formats=dict(sorted(formats.items())),
         first=first if records else None,
         last=last if records else None,
+        carried=tuple(sorted(one for part in skips for one in part.carried)),
         plain_sources=plain_sources,
     )
     return flows, report
@@ -161,7 +163,7 @@ def _read_items(
             return None if stop.is_set() else next(queue, None)
 
     def work() -> Worker:
-        worker = Worker(tables(), facts, options.networks, options.progress)
+        worker = Worker(tables(), facts, options.networks, options.progress, outer=options.outer)
         try:
             while (item := next_item()) is not None:
                 worker.process(item)
