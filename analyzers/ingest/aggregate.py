@@ -42,6 +42,7 @@ class IngestOptions:
     log_formats: LogFormats = field(default_factory=LogFormats)  # of records that carry no header
     intervals: Mapping[str, int] = field(default_factory=dict)  # flow log id, "" for others -> aggregation interval, s
     progress: Callable[[int, int], None] | None = None  # (bytes read, records), called from worker threads
+    outer: bool = False  # tunnels in captures stay closed: the outer flow is the flow
     memory_bytes: int = 0  # what the whole process may take; 0: half of what is available
     stores: tuple[str, ...] = ()  # flow stores that are read as sources besides
 
@@ -87,6 +88,7 @@ def aggregate(names: Sequence[str], options: IngestOptions | None = None) -> tup
         formats=dict(sorted(formats.items())),
         first=first if records else None,
         last=last if records else None,
+        carried=tuple(sorted(one for part in skips for one in part.carried)),
         plain_sources=plain_sources,
         windows=windows.facts(options.intervals),
     )
@@ -167,7 +169,7 @@ def _read_items(
             return None if stop.is_set() else next(queue, None)
 
     def work() -> Worker:
-        worker = Worker(tables(), facts, options.networks, options.progress)
+        worker = Worker(tables(), facts, options.networks, options.progress, outer=options.outer)
         try:
             while (item := next_item()) is not None:
                 worker.process(item)
