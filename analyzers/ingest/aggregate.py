@@ -89,6 +89,7 @@ def aggregate(names: Sequence[str], options: IngestOptions | None = None) -> tup
         last=last if records else None,
         plain_sources=plain_sources,
         windows=windows.facts(options.intervals),
+        lost_packets=windows.lost_packets(),
     )
     return flows, report
 
