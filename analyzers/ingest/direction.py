@@ -39,6 +39,9 @@ PORTED = (6, 17, 132)
 
 Array = NDArray[Any]
 
+COUNTED = ("records", "packets", "bytes", "reply_packets", "reply_bytes")
+"""Columns of the FlowTable in the order of the counters of a service row."""
+
 
 def settle(tables: WorkerTables, declared: frozenset[tuple[int, int, int, int]]) -> FlowTable:
     """The FlowTable of everything in the tables. `declared`: (hi, lo, port, protocol) that an inventory declares."""
@@ -60,31 +63,18 @@ def service_columns(tables: WorkerTables, start: int = 0, stop: int | None = Non
     now = tables.tables
     rows = now.services[start : now.state[S_SERVICES] if stop is None else stop]
     n = len(rows)
-    client, server, counters = np.empty((2, n), np.uint64), np.empty((2, n), np.uint64), np.empty((5, n), np.uint64)
-    numbers, small = np.empty((3, n), np.int64), np.empty((5, n), np.uint16)
-    t.split_services(rows, now.addresses, client, server, numbers, small, counters)
-    evidence = small[4].astype(np.uint8)
-    shaken = (evidence & (Evidence.SYN | Evidence.SYN_ACK)) != 0
-    return {
-        "network": small[0].astype(np.int32),
-        "client_hi": client[0],
-        "client_lo": client[1],
-        "server_hi": server[0],
-        "server_lo": server[1],
-        "port": small[1],
-        "protocol": small[2].astype(np.uint8),
-        "verdict": small[3].astype(np.uint8),
-        "observer": numbers[0].astype(np.int32),
-        "direction": np.where(shaken, Direction.HANDSHAKE, Direction.WELL_KNOWN).astype(np.uint8),
-        "evidence": evidence,
-        "records": counters[0],
-        "packets": counters[1],
-        "bytes": counters[2],
-        "reply_packets": counters[3],
-        "reply_bytes": counters[4],
-        "first": numbers[1],
-        "last": numbers[2],
-    }
+    made = {c.name: np.empty(n, c.dtype) for c in COLUMNS if c.name not in COUNTED}
+    made["client_hi"], made["server_hi"] = np.zeros(n, np.uint64), np.zeros(n, np.uint64)
+    counters = np.empty((len(COUNTED), n), np.uint64)
+    t.split_services(
+        rows, now.addresses, made["client_hi"], made["client_lo"], made["server_hi"], made["server_lo"],
+        made["network"], made["port"], made["protocol"], made["verdict"], made["observer"], made["evidence"],
+        counters, made["first"], made["last"],
+    )  # fmt: skip
+    shaken = (made["evidence"] & (Evidence.SYN | Evidence.SYN_ACK)) != 0
+    made["direction"] = np.where(shaken, np.uint8(Direction.HANDSHAKE), np.uint8(Direction.WELL_KNOWN))
+    made |= dict(zip(COUNTED, counters, strict=True))
+    return {c.name: made[c.name] for c in COLUMNS}
 
 
 @dataclass

@@ -59,6 +59,22 @@ def reserve_rows(words: int, rows: int = RESERVED_ROWS) -> NDArray[np.uint64]:
                 raise
 
 
+class IndexSpace:
+    """Memory of one index, which grows in place: pages that were touched once are not paid for again."""
+
+    def __init__(self) -> None:
+        self._slots = reserve_rows(1, 2 * RESERVED_ROWS)[:, 0]
+        self._used = 0
+
+    def cleared(self, size: int) -> NDArray[np.uint64]:
+        """An empty index of `size` slots; the one given out before is not to be used any more."""
+        if size > len(self._slots):
+            return np.zeros(size, np.uint64)
+        self._slots[: min(size, self._used)] = 0
+        self._used = max(size, self._used)
+        return self._slots[:size]
+
+
 def _doubled(array: NDArray[Any], used: int) -> NDArray[Any]:
     grown = np.zeros((array.shape[0] * 2, *array.shape[1:]), array.dtype)
     grown[:used] = array[:used]
@@ -79,6 +95,7 @@ class WorkerTables:
         `flow_log`: the one that all records are from, see analyzers.ingest.flow_logs; `span`: seconds of the time
         slices that rows are kept apart by."""
         self.flow_log = flow_log
+        self._spaces = {kind: IndexSpace() for kind in ("service", "connection", "address")}
         state = np.zeros(S_COUNT, np.int64)
         state[S_FIRST] = np.iinfo(np.int64).max
         state[S_LAST] = -1
@@ -86,11 +103,11 @@ class WorkerTables:
         state[S_SPAN] = span
         self.tables = Tables(
             state=state,
-            service_index=np.zeros(1 << 14, np.uint64),
+            service_index=self._spaces["service"].cleared(1 << 14),
             services=reserve_rows(t.SERVICE_WORDS),
-            connection_index=np.zeros(1 << 12, np.uint64),
+            connection_index=self._spaces["connection"].cleared(1 << 12),
             connections=reserve_rows(t.CONNECTION_WORDS),
-            address_index=np.zeros(1 << 12, np.uint64),
+            address_index=self._spaces["address"].cleared(1 << 12),
             addresses=np.zeros((1 << 12, t.ADDRESS_WORDS), np.uint64),
             observer_index=np.zeros(1 << 11, np.uint64),
             observer_names=np.zeros((1 << 10, t.NAME_WORDS), np.uint64),
@@ -154,8 +171,9 @@ class WorkerTables:
 
     # -- growth ------------------------------------------------------------------------------------------------
 
-    def make_room(self, arena_bytes: int = 0) -> None:
-        """Grow whatever is too small for one more block; see analyzers.kernels.text.room for the conditions."""
+    def make_room(self, arena_bytes: int = 0, services: int = 0) -> None:
+        """Grow whatever is too small for one more block, with so many bytes of names and service rows besides; see
+        analyzers.kernels.text.room for the conditions."""
         now = self.tables
         state = now.state
         most_observers, most_networks = MAX_OBSERVERS - BLOCK_ROWS, MAX_NETWORKS - NETWORK_BLOCKS * BLOCK_ROWS
@@ -171,7 +189,7 @@ class WorkerTables:
         def rehash_services(rows: NDArray[np.uint64], count: int, index: NDArray[np.uint64]) -> None:
             t.rehash_services(rows, count, index, span)
 
-        self._grow_rows(changed, "service", "services", int(state[S_SERVICES]), BLOCK_ROWS, rehash_services)
+        self._grow_rows(changed, "service", "services", int(state[S_SERVICES]), BLOCK_ROWS + services, rehash_services)
         self._grow_rows(
             changed, "connection", "connections", int(state[S_CONNECTIONS]), BLOCK_ROWS, t.rehash_connections
         )
@@ -206,7 +224,7 @@ class WorkerTables:
         while 2 * (count + margin) > size:
             size *= 4 if size < 1 << 18 else 2
         if size != index.size:
-            fresh = np.zeros(size, np.uint64)
+            fresh = self._spaces[kind].cleared(size)
             rehash(rows, count, fresh)
             changed[f"{kind}_index"] = fresh
 
@@ -255,13 +273,17 @@ class WorkerTables:
         addresses = self._absorb_addresses(other)
         state, theirs = self.tables.state, other.tables.state
         rows = other.tables.services[: theirs[S_SERVICES]]
-        _renumber_services(rows, observers, networks, addresses)
-        self._upsert(rows, S_SERVICES, t.SERVICE_WORDS)
+        self.make_room(services=len(rows))
+        state[S_SERVICES] = t.absorb_services(
+            rows, observers, networks, addresses, np.uint64(state[S_SPAN]),
+            np.empty((t.ABSORB_ROWS, t.SERVICE_WORDS), np.uint64), np.empty((3, t.ABSORB_ROWS), np.uint64),
+            self.tables.service_index, self.tables.services, int(state[S_SERVICES]),
+        )  # fmt: skip
         rows = other.tables.connections[: theirs[S_CONNECTIONS]]
         rows[:, 5] = (networks[(rows[:, 5] >> t.U48).astype(np.intp)] << t.U48) | observers[
             (rows[:, 5] & t.MASK48).astype(np.intp)
         ]
-        self._upsert(rows, S_CONNECTIONS, t.CONNECTION_WORDS)
+        self._upsert_connections(rows)
         state[S_RECORDS] += theirs[S_RECORDS]
         state[S_FIRST] = min(state[S_FIRST], theirs[S_FIRST])
         state[S_LAST] = max(state[S_LAST], theirs[S_LAST])
@@ -305,24 +327,40 @@ class WorkerTables:
             )  # fmt: skip
         return numbers
 
-    def _upsert(self, rows: NDArray[np.uint64], counter: int, words: int) -> None:
-        hashes = np.zeros(BLOCK_ROWS, np.uint64)
-        candidates = np.zeros(BLOCK_ROWS, np.uint64)
-        slices = np.zeros(BLOCK_ROWS, np.uint64)
+    def _upsert_connections(self, rows: NDArray[np.uint64]) -> None:
         state = self.tables.state
         for start in range(0, len(rows), BLOCK_ROWS):
             self.make_room()
-            part = rows[start : start + BLOCK_ROWS]
-            now = self.tables
-            if words == t.SERVICE_WORDS:
-                state[counter] = t.upsert_services(
-                    part, len(part), np.uint64(state[S_SPAN]), hashes, slices, candidates,
-                    now.service_index, now.services, int(state[counter]),
-                )  # fmt: skip
-            else:
-                state[counter] = t.upsert_connections(
-                    part, len(part), now.connection_index, now.connections, int(state[counter])
-                )
+            part, now = rows[start : start + BLOCK_ROWS], self.tables
+            state[S_CONNECTIONS] = t.upsert_connections(
+                part, len(part), now.connection_index, now.connections, int(state[S_CONNECTIONS])
+            )
+
+    def clear(self) -> None:
+        """Forget rows and totals, keep names: the tables can be filled again, and touched pages are used again."""
+        state = self.tables.state
+        state[S_SERVICES] = state[S_CONNECTIONS] = state[S_ADDRESSES] = state[S_RECORDS] = 0
+        state[S_FIRST] = np.iinfo(np.int64).max
+        state[S_LAST] = -1
+        self.tables = self.tables._replace(
+            service_index=self._spaces["service"].cleared(1 << 14),
+            connection_index=self._spaces["connection"].cleared(1 << 12),
+            address_index=self._spaces["address"].cleared(1 << 12),
+        )
+
+    def release(self) -> None:
+        """Give the memory back; the tables cannot be filled again."""
+        self.clear()
+        self._spaces.clear()
+        nothing = np.zeros(16, np.uint64)
+        self.tables = self.tables._replace(
+            service_index=nothing,
+            connection_index=nothing,
+            address_index=nothing,
+            services=np.zeros((1, t.SERVICE_WORDS), np.uint64),
+            connections=np.zeros((1, t.CONNECTION_WORDS), np.uint64),
+            addresses=np.zeros((1, t.ADDRESS_WORDS), np.uint64),
+        )
 
     def fix(self, network: int, observer: int) -> None:
         """What the next source's records get: a network number (-1: by interface) and an observer number."""
@@ -336,21 +374,3 @@ def _joined_names(names: list[str]) -> tuple[NDArray[np.uint8], NDArray[np.uint6
     ends = np.cumsum(np.array([len(name) for name in encoded], np.uint64)) + np.uint64(64)
     begins = ends - np.array([len(name) for name in encoded], np.uint64)
     return np.frombuffer(b"\0" * 64 + b"".join(encoded) + b"\0" * 8, np.uint8), begins, ends
-
-
-def _renumber_services(
-    rows: NDArray[np.uint64],
-    observers: NDArray[np.uint64],
-    networks: NDArray[np.uint64],
-    addresses: NDArray[np.uint64],
-) -> None:
-    """Translate one worker's numbers in service rows to another's, in place."""
-    word1 = rows[:, 1]
-    rows[:, 1] = (networks[(word1 >> t.U48).astype(np.intp)] << t.U48) | (word1 & t.MASK48)
-    rows[:, 2] = (observers[(rows[:, 2] >> t.U40).astype(np.intp)] << t.U40) | (rows[:, 2] & t.MASK40)
-    client = rows[:, 0] >> t.U32
-    server = rows[:, 0] & t.MASK32
-    for values, bit in ((client, t.CLIENT_INTERNED), (server, t.SERVER_INTERNED)):
-        interned = (word1 & bit) != 0
-        values[interned] = addresses[values[interned].astype(np.intp)]
-    rows[:, 0] = (client << t.U32) | server
