@@ -91,6 +91,7 @@ def aggregate(names: Sequence[str], options: IngestOptions | None = None) -> tup
         carried=tuple(sorted(one for part in skips for one in part.carried)),
         plain_sources=plain_sources,
         windows=windows.facts(options.intervals),
+        lost_packets=windows.lost_packets(),
     )
     return flows, report
 
