@@ -11,7 +11,6 @@ from analyzers.inventory import Inventory
 from analyzers.kernels.jit import compiled_before
 from flowctl.policy_sources import LoadedPolicies, load_policies
 from policygen.ingress_objects import EntryPoint, read_entry_points
-from policygen.network_acls import read_network_acls
 from policygen.verify.entries import entry_pairs
 from policygen.verify.group_reachability import GroupReachability
 from policygen.verify.profiles import PROFILES, CniProfile
@@ -52,16 +51,12 @@ def judged(loaded: LoadedPolicies, profile: CniProfile) -> JudgedSide:
         click.echo("flowctl: compiling kernels for this machine, once (about half a minute) ...", err=True)
     if not loaded.inventory.endpoints and not loaded.inventory.templates:
         raise click.UsageError("no workload in POLICIES: give --inventory, a dump or a directory of manifests")
-    documents = [(f"{text.name} document {one.number}", one.value) for text in loaded.texts for one in text.documents]
-    acls, problems = read_network_acls(documents)
-    if problems:
-        loaded = replace(loaded, left_out=(*loaded.left_out, *problems))
-    known = loaded.inventory if loaded.groups.policies or acls else Inventory()
+    known = loaded.inventory if loaded.groups.policies or loaded.acls else Inventory()
     return JudgedSide(
         loaded,
         Reachability.compile(loaded.network, loaded.inventory, profile),
-        read_entry_points(value for _, value in documents),
-        GroupReachability(loaded.groups, known, acls),
+        read_entry_points(one.value for text in loaded.texts for one in text.documents),
+        GroupReachability(loaded.groups, known, loaded.acls),
     )
 
 

@@ -137,7 +137,7 @@ def test_a_broken_acl_is_left_out_and_said(tmp_path: Path) -> None:
     folder = written(tmp_path, {**CLOUD, "acl.json": {"NetworkAcls": [broken]}})
     done = flowctl("reach", folder)
     assert (done.exit_code, set(done.stdout.splitlines())) == (1, LINES)
-    assert "acl.json document 1: NetworkAcls[0]" in done.stderr and "is no CIDR" in done.stderr
+    assert "acl.json document 1 (line 1): NetworkAcls[0]" in done.stderr and "is no CIDR" in done.stderr
     assert flowctl("reach", folder, "--strict").exit_code == 3
 
 
