@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import click
 
+from analyzers.inventory import Inventory
 from flowctl.observe import Observation
 from flowctl.policy_sources import LoadedPolicies
 from policygen.verify.evaluate import Flow
@@ -56,7 +57,7 @@ def verify(loaded: LoadedPolicies, observation: Observation, profile: CniProfile
         )
         problems = remarks = ()
     if groups.policies or loaded.acls:
-        proof = _through_acls(loaded, flows, replay_groups(groups, observation.inventory, flows))
+        proof = replay_cloud(loaded, observation.inventory, flows)
         found.append(Judged("security group", len(groups.policies), proof, problems, remarks))
     if not found:
         given = ", ".join(loaded.given)
@@ -65,8 +66,9 @@ def verify(loaded: LoadedPolicies, observation: Observation, profile: CniProfile
     return found
 
 
-def _through_acls(loaded: LoadedPolicies, flows: Sequence[ReplayFlow], proof: ReplayReport) -> ReplayReport:
-    """The replay of groups, with what network ACLs deny beside."""
+def replay_cloud(loaded: LoadedPolicies, inventory: Inventory, flows: Sequence[ReplayFlow]) -> ReplayReport:
+    """The replay of security groups, with what network ACLs deny beside."""
+    proof = replay_groups(loaded.groups, inventory, flows)
     if not loaded.acls:
         return proof
     judge = GroupReachability(loaded.groups, loaded.inventory, loaded.acls)
