@@ -106,13 +106,15 @@ def open_for_writing(
     """
     import duckdb
 
+    if "://" in path:
+        raise StoreError(f"{path}: a store that is written here is a file; an object store takes what is exported")
     with plain_errors(path):
         if create and not Path(path).exists():
             _create(Path(path), slice_seconds or SLICE_SECONDS)
         elif not Path(path).exists():
             raise StoreError(f"{path}: there is no such store; flowctl ingest makes one")
         scratch = Path(f"{path}.tmp")
-        connection = duckdb.connect(path, config=settings(memory, threads, scratch))
+        connection = duckdb.connect(absolute(path), config=settings(memory, threads, scratch))
         # what killed processes left; the lock is ours now
         shutil.rmtree(scratch, ignore_errors=True)
         _remove_unfinished(Path(path))
@@ -207,6 +209,11 @@ def stored_slice_seconds(connection: duckdb.DuckDBPyConnection, prefix: str = ""
 def whole_number(connection: duckdb.DuckDBPyConnection, query: str, parameters: list[object] | None = None) -> int:
     """The one number that a query gives."""
     return int(connection.execute(query, parameters or []).fetchall()[0][0])
+
+
+def absolute(path: str) -> str:
+    """The path as DuckDB cannot take it for anything else: `name:rest` would be a database of an extension."""
+    return str(Path(path).absolute())
 
 
 def quoted(text: str) -> str:

@@ -23,7 +23,7 @@ from analyzers.store.database import (
     whole_number,
 )
 from analyzers.store.merging import merge_expression
-from analyzers.store.parts import Part, attach
+from analyzers.store.parts import Part, attach, check_marker, filesystem, is_parquet, is_remote
 from analyzers.store.schema import (
     CONNECTIONS,
     FLOWS,
@@ -101,15 +101,16 @@ def store_info(path: str, memory: int, threads: int) -> StoreInfo:
 
 
 def _size(path: str) -> int:
+    if is_remote(path):
+        bucket, root = filesystem(path)
+        return int(bucket.du(root))
     place = Path(path)
     files: Iterator[Path] | list[Path] = place.rglob("*") if place.is_dir() else [place, Path(f"{path}.wal")]
     return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def _slice_seconds(connection: duckdb.DuckDBPyConnection, part: Part, path: str) -> int:
-    from analyzers.store.parts import check_marker
-
-    return check_marker(path) if Path(path).is_dir() else stored_slice_seconds(connection, part.prefix)
+    return check_marker(path) if is_parquet(path) else stored_slice_seconds(connection, part.prefix)
 
 
 @dataclass(frozen=True, slots=True)
