@@ -62,6 +62,7 @@ def observe(inputs: Inputs) -> Observation:
                     cuts=cuts(inventory),
                     declared=declared,
                     progress=progress,
+                    stage=progress.stage if progress else None,
                     memory_bytes=inputs.memory,
                     stores=inputs.stores,
                 ),

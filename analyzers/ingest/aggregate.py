@@ -36,6 +36,7 @@ class IngestOptions:
     cuts: Cuts = field(default_factory=dict)
     declared: frozenset[tuple[int, int, int, int]] = frozenset()  # (hi, lo, port, protocol) that an inventory declares
     progress: Callable[[int, int], None] | None = None  # (bytes read, records), called from worker threads
+    stage: Callable[[str, Callable[[], float]], None] | None = None  # (what begins now, its percentage when asked)
     memory_bytes: int = 0  # what the whole process may take; 0: half of what is available
     stores: tuple[str, ...] = ()  # flow stores that are read as sources besides
 
@@ -129,7 +130,7 @@ def _read_all(
 
     def work() -> Worker:
         tables = overflow.tables(networks, interfaces, threads)
-        worker = Worker(tables, facts, options.networks, options.progress)
+        worker = Worker(tables, facts, options.networks, overflow.progress(tables))
         try:
             while (item := next_item()) is not None:
                 worker.process(item)
