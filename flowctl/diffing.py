@@ -10,6 +10,7 @@ from flowctl.options import Inputs
 from policygen.verify.connections import ConnectionSet
 from policygen.verify.differences import Change, difference
 from policygen.verify.entries import entry_changes
+from policygen.verify.group_reachability import group_changes
 from policygen.verify.matching import PROTOCOLS
 from policygen.verify.parties import external_bounds, party_names
 from policygen.verify.replay import Denial, ReplayFlow, replay
@@ -57,7 +58,9 @@ def diff_of(old: JudgedSide, new: JudgedSide, ipv6: bool | None = None, flows: I
     found = difference(old.reachability, new.reachability, ipv6)
     changes = tuple(c for c in found if not c.within)
     changes += tuple(entry_changes(old.reachability, old.entries, new.reachability, new.entries))
-    before, after = old.reachability.workloads.keys(), new.reachability.workloads.keys()
+    changes += tuple(group_changes(old.groups, new.groups, ipv6))
+    before = {*old.reachability.workloads, *old.groups.members}
+    after = {*new.reachability.workloads, *new.groups.members}
     return Diff(
         old,
         new,

@@ -7,10 +7,13 @@ from dataclasses import dataclass, replace
 
 import click
 
+from analyzers.inventory import Inventory
 from analyzers.kernels.jit import compiled_before
 from flowctl.policy_sources import LoadedPolicies, load_policies
 from policygen.ingress_objects import EntryPoint, read_entry_points
+from policygen.network_acls import read_network_acls
 from policygen.verify.entries import entry_pairs
+from policygen.verify.group_reachability import GroupReachability
 from policygen.verify.profiles import PROFILES, CniProfile
 from policygen.verify.reachability import Pair, Reachability
 
@@ -22,11 +25,13 @@ class JudgedSide:
     loaded: LoadedPolicies
     reachability: Reachability
     entries: tuple[EntryPoint, ...]
+    groups: GroupReachability
 
     def pairs(self, ipv6: bool | None = None) -> Iterator[Pair]:
-        """Every pair that is allowed anything, those from controllers of Ingresses and Routes last."""
+        """Every pair that is allowed anything: workloads, then controllers of Ingresses and Routes, then interfaces."""
         yield from self.reachability.pairs(ipv6)
         yield from entry_pairs(self.reachability, self.entries)
+        yield from self.groups.pairs(ipv6)
 
 
 def profile_of(cni: str, host_network: str) -> CniProfile:
@@ -47,8 +52,17 @@ def judged(loaded: LoadedPolicies, profile: CniProfile) -> JudgedSide:
         click.echo("flowctl: compiling kernels for this machine, once (about half a minute) ...", err=True)
     if not loaded.inventory.endpoints and not loaded.inventory.templates:
         raise click.UsageError("no workload in POLICIES: give --inventory, a dump or a directory of manifests")
-    entries = read_entry_points(one.value for text in loaded.texts for one in text.documents)
-    return JudgedSide(loaded, Reachability.compile(loaded.network, loaded.inventory, profile), entries)
+    documents = [(f"{text.name} document {one.number}", one.value) for text in loaded.texts for one in text.documents]
+    acls, problems = read_network_acls(documents)
+    if problems:
+        loaded = replace(loaded, left_out=(*loaded.left_out, *problems))
+    known = loaded.inventory if loaded.groups.policies or acls else Inventory()
+    return JudgedSide(
+        loaded,
+        Reachability.compile(loaded.network, loaded.inventory, profile),
+        read_entry_points(value for _, value in documents),
+        GroupReachability(loaded.groups, known, acls),
+    )
 
 
 def echo_remarks(side: JudgedSide, name: str = "") -> None:

@@ -18,6 +18,7 @@ from analyzers.ingest.log_formats import LogFormats
 from analyzers.ingest.overflow import Overflow
 from analyzers.ingest.reading import CaptureItem, Item, MixedFormats, TextItem, Worker, plan
 from analyzers.ingest.sources import Source, expand
+from analyzers.ingest.windows import Windows
 from analyzers.ingest.worker_tables import WorkerTables
 from analyzers.kernels import tables as t
 from analyzers.kernels.text import Facts
@@ -39,6 +40,7 @@ class IngestOptions:
     declared: frozenset[tuple[int, int, int, int]] = frozenset()  # (hi, lo, port, protocol) that an inventory declares
     slice_seconds: int = 0  # no row spans two slices of so many seconds (by its `first`); 0: one slice
     log_formats: LogFormats = field(default_factory=LogFormats)  # of records that carry no header
+    intervals: Mapping[str, int] = field(default_factory=dict)  # flow log id, "" for others -> aggregation interval, s
     progress: Callable[[int, int], None] | None = None  # (bytes read, records), called from worker threads
     outer: bool = False  # tunnels in captures stay closed: the outer flow is the flow
     memory_bytes: int = 0  # what the whole process may take; 0: half of what is available
@@ -60,7 +62,8 @@ def aggregate(names: Sequence[str], options: IngestOptions | None = None) -> tup
         whole: frozenset[str] = frozenset()
         while True:
             try:
-                tables, skips, formats, read = _read_all(sources, options, whole, overflow)
+                windows = Windows()
+                tables, skips, formats, read = _read_all(sources, options, whole, overflow, windows)
                 break
             except MixedFormats as mixed:
                 whole |= {mixed.source}  # its parts have different formats: read it again from one end to the other
@@ -87,6 +90,8 @@ def aggregate(names: Sequence[str], options: IngestOptions | None = None) -> tup
         last=last if records else None,
         carried=tuple(sorted(one for part in skips for one in part.carried)),
         plain_sources=plain_sources,
+        windows=windows.facts(options.intervals),
+        lost_packets=windows.lost_packets(),
     )
     return flows, report
 
@@ -118,7 +123,7 @@ def cut_facts(options: IngestOptions, networks: tuple[str, ...]) -> Facts:
 
 
 def _read_all(
-    sources: Sequence[Source], options: IngestOptions, whole: frozenset[str], overflow: Overflow
+    sources: Sequence[Source], options: IngestOptions, whole: frozenset[str], overflow: Overflow, windows: Windows
 ) -> tuple[list[WorkerTables], list[SkipCounts], dict[str, int], int]:
     """(tables of every thread, skips, formats, bytes read)."""
     networks = network_names(options)
@@ -140,6 +145,8 @@ def _read_all(
 
         now = _read_items(part, options, tables, facts, threads)
         workers += now
+        for worker in now:
+            windows.take(worker.tables)
         if len(by_log) == 1:
             gathered = [worker.tables for worker in now]
         else:

@@ -18,7 +18,7 @@ from analyzers.ingest.worker_tables import WorkerTables
 from analyzers.kernels.record import S_CONNECTIONS, S_FIRST, S_LAST, S_RECORDS, S_SERVICES
 from analyzers.kernels.tables import ALL_TIME
 from analyzers.store.memory import CONNECTION_BYTES, FLOW_BYTES, BoundedTables, divide
-from analyzers.store.rows import footprint, release
+from analyzers.store.rows import footprint
 
 if TYPE_CHECKING:
     from analyzers.ingest.aggregate import IngestOptions
@@ -66,7 +66,7 @@ class Overflow:
                 total.absorb(one)
             elif one.tables.state[S_RECORDS]:
                 self._empty(one)
-            release(one)
+            one.release()
 
     def _fits(self, tables: Sequence[WorkerTables]) -> bool:
         """Whether everything may be merged in memory, and directions settled there."""
@@ -118,7 +118,7 @@ class Overflow:
         for one in tables:
             if one.tables.state[S_RECORDS]:
                 self._empty(one)
-            release(one)
+            one.release()
         reading = Reading(spill, self._options.stores, self._options)
         flows = reading.flows(divide(self._options.memory_bytes, 1).settling)
         if reading.first is not None and reading.last is not None:

@@ -32,7 +32,7 @@ from analyzers.kernels.ipv4_flows import Flows
 from analyzers.kernels.record import S_CONNECTIONS, S_FIRST, S_LAST, S_RECORDS
 from analyzers.kernels.text import PADDING, SAMPLES, Facts, Reason, Stop, new_scratch, parse_lines
 
-BUFFER_BYTES = 1 << 20
+BUFFER_BYTES = 2 << 20
 RANGE_BYTES = 32 << 20
 """Plain files above this are read in parts of about this size by several threads."""
 

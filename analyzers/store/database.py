@@ -6,9 +6,11 @@ import contextlib
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from analyzers.ingest.sources import InputError
 from analyzers.store.schema import (
@@ -225,8 +227,12 @@ def insert(cursor: duckdb.DuckDBPyConnection, table: str, incoming: dict[str, An
     cursor.execute(f"INSERT INTO {table} BY NAME SELECT * FROM incoming")
 
 
-def insert_row(cursor: duckdb.DuckDBPyConnection, table: StoreTable, row: dict[str, object]) -> None:
-    """One row by column names; layouts that were migrated have columns in another order."""
-    names = ", ".join(f'"{c.name}"' for c in table.columns)
-    marks = ", ".join("?" * len(table.columns))
-    cursor.execute(f"INSERT INTO {table.name} ({names}) VALUES ({marks})", [row[c.name] for c in table.columns])
+def insert_rows(cursor: duckdb.DuckDBPyConnection, table: StoreTable, rows: Sequence[Mapping[str, object]]) -> None:
+    """Append rows by column names (layouts that were migrated have columns in another order); values may be lists."""
+    columns: dict[str, Any] = {}
+    for column in table.columns if rows else ():
+        columns[column.name] = values = np.empty(len(rows), object)
+        for place, row in enumerate(rows):
+            values[place] = row[column.name]
+    if rows:
+        insert(cursor, table.name, columns)

@@ -1,12 +1,12 @@
-"""np-guard's lines, each with its witness behind; then what the lines cannot say."""
+"""np-guard's lines, each with its witnesses indented below; then what the lines cannot say."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from flowctl.diff_formats import witness_text
+from analyzers.flows import protocol_name
 from flowctl.diffing import Diff, SeenFlows
-from policygen.verify.differences import Change
+from policygen.verify.differences import Change, Witness
 
 _SHOWN = 40
 
@@ -16,30 +16,37 @@ def lines(diff: Diff) -> Iterator[str]:
     if diff.changes:
         yield "Connectivity diff:"
     for change in diff.changes:
-        yield _line(change, f"source: {change.source}, destination: {change.destination}")
+        yield from _change(change, f"source: {change.source}, destination: {change.destination}")
     if diff.within:
         yield "Between pods of one workload:"
     for change in diff.within:
-        yield _line(change, f"workload: {change.source}")
+        yield from _change(change, f"workload: {change.source}")
     if diff.seen is not None:
         yield from _seen(diff.seen)
 
 
-def _line(change: Change, ends: str) -> str:
+def _change(change: Change, ends: str) -> Iterator[str]:
     line = f"diff-type: {change.kind}, {ends}, ref1: {change.before}, ref2: {change.after}"
-    if change.workloads:
-        line += f", workloads-diff-info: {change.workloads}"
+    yield line + (f", workloads-diff-info: {change.workloads}" if change.workloads else "")
     if change.partly:
-        line += ", some pods only"
-    return line + "".join(f", witness: {witness_text(witness)}" for witness in change.witnesses)
+        yield "  for some of the pods only"
+    for witness in change.witnesses:
+        yield from _witness(witness)
+
+
+def _witness(witness: Witness) -> Iterator[str]:
+    yield f"  {'opened' if witness.after.allowed else 'closed'}, for one: {witness}"
+    yield f"    before {witness.before}"
+    yield f"    after  {witness.after}"
 
 
 def _seen(seen: SeenFlows) -> Iterator[str]:
     yield f"Flows seen: {seen.flows}; the change would break {len(seen.broken)} and mend {seen.mended}"
     for denial in seen.broken[:_SHOWN]:
         flow = denial.flow
-        yield f"would break: {flow.source_label} -> {flow.destination_label} port {flow.port}/{flow.protocol}, " \
-              f"{flow.records} records: {denial.verdict}"  # fmt: skip
+        port = f"{protocol_name(flow.protocol)} {flow.port}"
+        yield f"would break: {flow.source_label} -> {flow.destination_label} {port}, {flow.records} records"
+        yield f"    {denial.verdict}"
     if len(seen.broken) > _SHOWN:
         yield f"would break: {len(seen.broken) - _SHOWN} more"
     for opening in seen.unused:

@@ -5,8 +5,9 @@ It may say no where the answer is yes: unions are looked through for addresses a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from policygen.model import (
     AdminPeer,
@@ -14,6 +15,7 @@ from policygen.model import (
     CidrPeer,
     Peer,
     PodPeer,
+    Policy,
     PortRange,
     Rule,
     Selector,
@@ -50,7 +52,8 @@ class _Key:
         return None if self.allowed is None else self.allowed - self.excluded
 
 
-def _keys(selector: Selector) -> dict[str, _Key]:
+@lru_cache(maxsize=1 << 16)
+def _keys(selector: Selector) -> Mapping[str, _Key]:
     keys: dict[str, _Key] = {}
     for name, value in selector.labels:
         keys.setdefault(name, _Key()).one_of((value,))
@@ -93,6 +96,31 @@ def selector_within(inner: Selector, outer: Selector) -> bool:
             if not clear:
                 return False
     return True
+
+
+class Subjects:
+    """Policies of one namespace, asked for those that apply to all that another applies to."""
+
+    def __init__(self, policies: Iterable[Policy]) -> None:
+        self._order: dict[int, int] = {}
+        self._by_label: dict[tuple[str, str], list[Policy]] = {}  # by the first label that a subject asks for
+        self._others: list[Policy] = []
+        for place, policy in enumerate(policies):
+            self._order[id(policy)] = place
+            labels = policy.subject.labels
+            (self._by_label.setdefault(labels[0], []) if labels else self._others).append(policy)
+
+    def covering(self, inner: Selector) -> list[Policy]:
+        """The policies whose subject `inner` lies within, in their order."""
+        if not satisfiable(inner):
+            return sorted((p for one in (*self._by_label.values(), self._others) for p in one), key=self._place)
+        values = ((name, value) for name, key in _keys(inner).items() for value in key.values or ())
+        candidates = [policy for pair in values for policy in self._by_label.get(pair, ())]
+        found = [policy for policy in (*candidates, *self._others) if selector_within(inner, policy.subject)]
+        return sorted(found, key=self._place)
+
+    def _place(self, policy: Policy) -> int:
+        return self._order[id(policy)]
 
 
 def selects_only(selector: Selector, names: Iterable[str]) -> bool:

@@ -63,7 +63,7 @@ class CompiledPolicies:
         self.ports = ports
         self._peers = peers
         self._units = units
-        self._cover_numbers: dict[frozenset[tuple[object, str, bool]] | None, int] = {}
+        self._cover_numbers: dict[tuple[int, ...] | None, int] = {}
         self._cover_rows: list[NDArray[np.bool_]] = []
         self._spec_numbers: dict[tuple[PortRange, ...] | None, int] = {}
         self._specs: list[tuple[PortRange, ...] | None] = []
@@ -148,15 +148,15 @@ class CompiledPolicies:
 
     def _cover(self, rule: Rule | AdminRule, namespace: str, admin: bool) -> int:
         """The number of the set of units that the rule's peers cover."""
-        key: frozenset[tuple[object, str, bool]] | None = None
+        key: tuple[int, ...] | None = None
         if rule.peers is not None:
-            key = frozenset((peer, namespace, admin) for peer in rule.peers)
+            key = tuple(sorted({self._peers.number(peer, namespace, admin=admin) for peer in rule.peers}))
         number = self._cover_numbers.get(key)
         if number is None:
             number = self._cover_numbers[key] = len(self._cover_rows)
             found = np.full(len(self._units), rule.peers is None)
-            for peer in rule.peers or ():
-                found = found | self._peers.covers(peer, namespace, admin=admin)
+            for peer in key or ():
+                found |= self._peers.rows[peer]
             self._cover_rows.append(found)
         return number
 

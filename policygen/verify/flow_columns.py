@@ -44,17 +44,37 @@ class FlowColumns:
         return len(self.port)
 
 
-@dataclass(frozen=True)
 class Judged:
-    """What became of the flows. `verdict_of[i]` is -1 for allowed flows, else the place of its verdict in `verdicts`
-    (denied or undefined); equal flows share one."""
+    """What became of the flows. Equal refusals are of one kind: `kind[i]` is -1 for flows that pass, else into `counts`
+    (flows), `records` and `samples` (the place of one of them); `verdict` says why."""
 
-    always: int
-    unrestricted: int
-    flows_of_rule: Counter[RuleRef]
-    records_of_rule: Counter[RuleRef]
-    verdict_of: NDArray[np.int64]
-    verdicts: tuple[Verdict, ...]
+    def __init__(self, judge: ColumnJudge, flows: FlowColumns, said: NDArray[np.uint8]) -> None:
+        self.always = int((said == ALWAYS).sum())
+        self.unrestricted = 0
+        self.flows_of_rule: Counter[RuleRef] = Counter()
+        self.records_of_rule: Counter[RuleRef] = Counter()
+        self.kind: NDArray[np.int64] = np.full(len(flows), -1, np.int64)
+        self.counts: NDArray[np.int64] = np.zeros(0, np.int64)
+        self.samples: NDArray[np.int64] = np.zeros(0, np.int64)
+        self._judge, self._flows = judge, flows
+        self._verdicts: dict[int, Verdict] = {}
+
+    def verdict(self, kind: int) -> Verdict:
+        """The oracle's verdict on the flows of one kind."""
+        found = self._verdicts.get(kind)
+        if found is None:
+            flow = self._judge.flow(self._flows, int(self.samples[kind]))
+            found = self._verdicts[kind] = self._judge.judge.verdict(flow)
+        return found
+
+    def records(self, kind: int) -> int:
+        """The records of all flows of one kind."""
+        return int(self._flows.records[self.kind == kind].sum())
+
+    @property
+    def refused(self) -> int:
+        """How many flows do not pass."""
+        return int(self.counts.sum())
 
 
 class ColumnJudge:
@@ -113,45 +133,47 @@ class ColumnJudge:
             judge_flows(first, last, *columns, *tables, compiled.sets.rows, said, *units, cell)
 
         _in_chunks(judge, count)
-        verdict_of, verdicts = self._explained(flows, said, units, cell)
-        flows_of_rule: Counter[RuleRef] = Counter()
-        records_of_rule: Counter[RuleRef] = Counter()
+        judged = Judged(self, flows, said)
+        self._kinds(judged, said, units, cell)
         decided = np.zeros(count, np.uint8)
         for direction in DIRECTIONS:
-            self._hits(direction, flows, said, units, cell, decided, flows_of_rule, records_of_rule)
-        # what the kernels left to the oracle
-        asked = np.flatnonzero((said >= OTHER_PROTOCOL) & (verdict_of >= 0))
-        always = int((said == ALWAYS).sum())
-        unrestricted = int(((said == ALLOWED) & (decided == 0)).sum())
-        for place in asked.tolist():
-            verdict = verdicts[verdict_of[place]]
-            if verdict.allowed:
-                verdict_of[place] = -1
-                unrestricted += not verdict.rules
-                for rule in verdict.rules:
-                    flows_of_rule[rule] += 1
-                    records_of_rule[rule] += int(flows.records[place])
-        return Judged(always, unrestricted, flows_of_rule, records_of_rule, verdict_of, verdicts)
+            self._hits(direction, flows, said, units, cell, decided, judged)
+        judged.unrestricted += int(((said == ALLOWED) & (decided == 0)).sum())
+        return judged
 
-    def _explained(
+    def _kinds(
         self,
-        flows: FlowColumns,
+        judged: Judged,
         said: NDArray[np.uint8],
         units: tuple[NDArray[np.int32], NDArray[np.int32]],
         cell: NDArray[np.int32],
-    ) -> tuple[NDArray[np.int64], tuple[Verdict, ...]]:
-        """The oracle's verdict for each kind of flow that is not simply allowed."""
-        verdict_of = np.full(len(flows), -1, np.int64)
+    ) -> None:
+        """Fold the flows that do not simply pass into kinds, and let the oracle decide what kernels leave to it."""
         chosen = np.flatnonzero((said == DENIED) | (said >= OTHER_PROTOCOL))
-        if not len(chosen):
-            return verdict_of, ()
-        alone = np.where(said[chosen] == UNKNOWN_ADDRESS, chosen, -1)  # units say nothing about these
-        alone = np.where((units[0][chosen] < 0) | (units[1][chosen] < 0), chosen, alone)
-        columns = [units[0][chosen], units[1][chosen], cell[chosen], said[chosen], alone]
-        keys = np.stack([np.asarray(column, np.int64) for column in columns], axis=1)
-        _, sample, kind = np.unique(keys, axis=0, return_index=True, return_inverse=True)
-        verdict_of[chosen] = kind.reshape(-1)
-        return verdict_of, tuple(self.judge.verdict(self.flow(flows, int(chosen[place]))) for place in sample)
+        source, destination = units[0][chosen].astype(np.int64), units[1][chosen].astype(np.int64)
+        width, wide = len(self.judge.units.units), 256 + len(self.judge.ports)
+        number = cell[chosen].astype(np.int64) + np.where(said[chosen] == OTHER_PROTOCOL, len(self.judge.ports), 0)
+        keys = (source * width + destination) * wide + number
+        # an address that no unit stands for is a kind of its own
+        alone = (said[chosen] == UNKNOWN_ADDRESS) | (source < 0) | (destination < 0)
+        keys[alone] = -1 - chosen[alone]
+        _, sample, kind, counts = np.unique(keys, return_index=True, return_inverse=True, return_counts=True)
+        judged.samples, judged.counts = chosen[sample], counts.astype(np.int64)
+        judged.kind[chosen] = kind.reshape(-1)
+        asked = np.flatnonzero(said[judged.samples] >= OTHER_PROTOCOL)
+        passing = np.zeros(len(counts), bool)
+        for one in asked.tolist():
+            verdict = judged.verdict(one)
+            if verdict.allowed:
+                passing[one] = True
+                records = judged.records(one)
+                judged.unrestricted += 0 if verdict.rules else int(counts[one])
+                for rule in verdict.rules:
+                    judged.flows_of_rule[rule] += int(counts[one])
+                    judged.records_of_rule[rule] += records
+        if passing.any():
+            judged.kind[chosen[passing[judged.kind[chosen]]]] = -1
+            judged.counts[passing] = 0
 
     def flow(self, flows: FlowColumns, place: int) -> Flow:
         """One row as a flow."""
@@ -174,8 +196,7 @@ class ColumnJudge:
         units: tuple[NDArray[np.int32], NDArray[np.int32]],
         cell: NDArray[np.int32],
         decided: NDArray[np.uint8],
-        flows_of_rule: Counter[RuleRef],
-        records_of_rule: Counter[RuleRef],
+        judged: Judged,
     ) -> None:
         compiled = self.judge.compiled
         table = compiled.directions[direction]
@@ -195,8 +216,8 @@ class ColumnJudge:
             _in_chunks(count, len(flows))
         for own_flows, own_records in counts:
             for number in np.flatnonzero(own_flows).tolist():
-                flows_of_rule[table.rules[number]] += int(own_flows[number])
-                records_of_rule[table.rules[number]] += int(own_records[number])
+                judged.flows_of_rule[table.rules[number]] += int(own_flows[number])
+                judged.records_of_rule[table.rules[number]] += int(own_records[number])
 
 
 def _in_chunks(work: Any, count: int) -> None:

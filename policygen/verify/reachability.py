@@ -161,7 +161,11 @@ class Reachability:
         party, own = self.workloads[name].party, self.workload_units[name]
         for cells in families:
             units = [self.judge.units.cells[cell] for cell in cells]
-            answers = [self._between(own, (u,)) if outgoing else self._between((u,), own) for u in units]
+            if len(own) == 1:
+                numbers = self.matrix[own[0], units] if outgoing else self.matrix[units, own[0]]
+                answers = [self._value(number) for number in numbers.tolist()]
+            else:
+                answers = [self._between(own, (u,)) if outgoing else self._between((u,), own) for u in units]
             for connections, run in groupby(range(len(cells)), key=answers.__getitem__):
                 members = [cells[index] for index in run]
                 if connections:

@@ -81,8 +81,8 @@ def replay(
     )
     judged = judge.run(columns)
     refused = [
-        Denial(flows[place], judged.verdicts[judged.verdict_of[place]])
-        for place in np.flatnonzero(judged.verdict_of >= 0).tolist()
+        Denial(flows[place], judged.verdict(int(judged.kind[place])))
+        for place in np.flatnonzero(judged.kind >= 0).tolist()
     ]
     refused.sort(key=_denial_order)
     return ReplayReport(

@@ -214,21 +214,22 @@ class PeerTable:
         self._located = np.flatnonzero(lengths)
         self._flat = np.array([cell for unit in units for cell in unit.cells], np.int64)
         self._begins = (np.cumsum(lengths) - lengths)[self._located]
-        self._known: dict[tuple[Peer | AdminPeer, str, bool], NDArray[np.bool_]] = {}
+        self._numbers: dict[tuple[Peer | AdminPeer, str, bool], int] = {}
+        self.rows: list[NDArray[np.bool_]] = []
+        """By number: bool[units], the units that a peer covers."""
 
     def subjects(self, namespace: str | None, namespaces: Selector | None, pods: Selector | None) -> NDArray[np.bool_]:
         """Pods to which a policy with this subject applies."""
         found: NDArray[np.bool_] = self._chosen(namespace, namespaces, pods) & self._is_subject
         return found
 
-    def covers(self, peer: Peer | AdminPeer, namespace: str, *, admin: bool) -> NDArray[np.bool_]:
-        """The units that the peer of a policy in `namespace` covers."""
+    def number(self, peer: Peer | AdminPeer, namespace: str, *, admin: bool) -> int:
+        """The number, into `rows`, of the peer of a policy in `namespace`."""
         local = namespace if isinstance(peer, PodPeer) and peer.namespaces is None else ""
-        key = (peer, local, admin)
-        found = self._known.get(key)
-        if found is None:
-            found = self._known[key] = self._find(peer, local, admin)
-        return found
+        number = self._numbers.setdefault((peer, local, admin), len(self.rows))
+        if number == len(self.rows):
+            self.rows.append(self._find(peer, local, admin))
+        return number
 
     def _find(self, peer: Peer | AdminPeer, namespace: str, admin: bool) -> NDArray[np.bool_]:
         match peer:

@@ -132,6 +132,15 @@ def test_a_revision_outside_of_any_repository(tmp_path: Path, monkeypatch: pytes
     assert "not a git repository" in caught.value.message
 
 
+def test_a_shallow_clone_is_said_to_be_one(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    git(tmp_path, "clone", "--depth", "1", repository.as_uri(), "shallow")
+    monkeypatch.chdir(tmp_path / "shallow")
+    assert names(load_policies(["HEAD:policies"])) == ["db"]
+    with pytest.raises(click.UsageError) as caught:
+        load_policies(["HEAD~1:policies"])
+    assert "this clone is shallow: fetch more history" in caught.value.message
+
+
 def test_a_path_with_a_colon_is_a_path(tmp_path: Path) -> None:
     folder = tmp_path / "HEAD:policies"
     folder.mkdir()

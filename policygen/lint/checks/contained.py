@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from policygen.group_rules import describe_peer, describe_ports
 from policygen.lint.case import PEERS_FIELD, Case, rules
 from policygen.lint.checks.redundant import removable
-from policygen.lint.containment import peers_within, ports_within, rule_within, selector_within
+from policygen.lint.containment import Subjects, peers_within, ports_within, rule_within, selector_within
 from policygen.lint.model import Finding, Removal, Severity
 from policygen.model import Policy, Rule
 from policygen.verify.evaluate import RuleRef, policy_name, rules_of
@@ -22,9 +22,9 @@ def find(case: Case) -> Iterator[Finding]:
     gone = removable(case.policies)
     for policies in case.in_namespace.values():
         left = [policy for policy in policies if policy_name(policy) not in gone]
+        subjects = Subjects(left)
         for policy in left:
-            wider = [other for other in left if selector_within(policy.subject, other.subject)]
-            yield from _rules(policy, wider)
+            yield from _rules(policy, subjects.covering(policy.subject))
     for group in case.groups.policies:
         yield from _group_rules(group)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from policygen.lint.case import DIRECTIONS, Case, peers
 from policygen.lint.checks.shadowed import admin_rules
-from policygen.lint.containment import absolute, satisfiable
+from policygen.lint.containment import NAMESPACE_NAME, absolute, satisfiable
 from policygen.lint.model import Finding, Severity
 from policygen.lint.wording import nearest, nearest_namespace, selector_text
 from policygen.model import PodPeer, Selector
@@ -39,7 +39,6 @@ def _peer(case: Case, name: str, origin: str, path: str, peer: PodPeer) -> Itera
         return  # what contradicts itself is the business of `vacuous`
     namespaces = case.namespaces_of(peer.namespaces)
     if not namespaces:
-        # a system namespace is often left out of inventories: that is no fault of the policy
         yield Finding(
             name,
             origin,
@@ -51,6 +50,8 @@ def _peer(case: Case, name: str, origin: str, path: str, peer: PodPeer) -> Itera
         )
         return
     own = [pod for pod in case.pods if pod.namespace in namespaces]
+    # pods of system namespaces are often left out of inventories: that is no fault of the policy
+    unseen = [name for name in namespaces if _is_system_name(name) and all(pod.namespace != name for pod in own)]
     where = ", ".join(namespaces[:5]) + (f" and {len(namespaces) - 5} more" if len(namespaces) > 5 else "")
     yield Finding(
         name,
@@ -59,10 +60,13 @@ def _peer(case: Case, name: str, origin: str, path: str, peer: PodPeer) -> Itera
         f"no pod of {where} has {selector_text(pods)}",
         f"{len(own)} kinds of pods were looked at; {nearest(pods, own)}",
         "correct the selector, or remove the peer",
-        severity=Severity.NOTE if not own and _is_system(peer.namespaces) else None,
+        severity=Severity.NOTE if unseen else None,
     )
 
 
 def _is_system(selector: Selector) -> bool:
-    named = dict(selector.labels).get("kubernetes.io/metadata.name", "")
-    return named.startswith(("kube-", "openshift-")) or named.endswith("-system")
+    return _is_system_name(dict(selector.labels).get(NAMESPACE_NAME, ""))
+
+
+def _is_system_name(name: str) -> bool:
+    return name.startswith(("kube-", "openshift-")) or name.endswith("-system")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from policygen.lint.case import Case
-from policygen.lint.containment import NAMESPACE_NAME, absolute, selector_within
+from policygen.lint.containment import NAMESPACE_NAME, Subjects, absolute, selector_within
 from policygen.lint.model import Finding, Severity
 from policygen.model import CidrPeer, PodPeer, Policy, PortRange, Rule, Selector
 from policygen.verify.evaluate import policy_name
@@ -21,10 +21,11 @@ _SYSTEM = ("kube-system", "openshift-dns")
 def find(case: Case) -> Iterator[Finding]:
     """Policies with egress rules whose pods no policy lets reach port 53, and those that forget TCP."""
     for policies in case.in_namespace.values():
+        subjects = Subjects(policies)
         for policy in policies:
             if not policy.egress:
                 continue  # no connection at all may be what is wanted; `ruleless` tells
-            applying = [p for p in policies if p.egress and selector_within(policy.subject, p.subject)]
+            applying = [p for p in subjects.covering(policy.subject) if p.egress]
             allowed = {
                 protocol
                 for other in applying

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from policygen.lint.case import DIRECTIONS, Case
-from policygen.lint.containment import rule_within, satisfiable, selector_within
+from policygen.lint.containment import Subjects, rule_within, satisfiable
 from policygen.lint.model import Finding, Removal, Severity
 from policygen.model import EVERYTHING, Policy, PolicySet, Rule
 from policygen.verify.evaluate import Direction, RuleRef, policy_name, rules_of
@@ -40,20 +40,21 @@ def removable(policies: PolicySet) -> dict[str, str]:
         by_namespace[policy.namespace].append(policy)
     gone: dict[str, str] = {}
     for group in by_namespace.values():
-        alive = list(group)
+        subjects = Subjects(group)
+        dead: set[int] = set()
         for policy in sorted(group, key=policy_name, reverse=True):
             if not satisfiable(policy.subject) or (policy.ingress is None and policy.egress is None):
                 continue
-            wider = [p for p in alive if p is not policy and selector_within(policy.subject, p.subject)]
+            wider = [p for p in subjects.covering(policy.subject) if p is not policy and id(p) not in dead]
             if _is_default_deny(policy):  # the net under all others; superfluous only beside another net
                 wider = [p for p in wider if _is_default_deny(p)]
             proof = _proof(policy, wider)
             if proof:
                 gone[policy_name(policy)] = proof
-                alive.remove(policy)
+                dead.add(id(policy))
         for policy in group:  # the proof names policies that stay; what covers a cover covers what it covered
             if policy_name(policy) in gone:
-                wider = [p for p in alive if selector_within(policy.subject, p.subject)]
+                wider = [p for p in subjects.covering(policy.subject) if id(p) not in dead]
                 gone[policy_name(policy)] = _proof(policy, wider) or gone[policy_name(policy)]
     return gone
 

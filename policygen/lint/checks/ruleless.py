@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from policygen.lint.case import DIRECTIONS, Case, pod_text
-from policygen.lint.containment import selector_within
+from policygen.lint.containment import Subjects
 from policygen.lint.model import Finding, Severity
 from policygen.model import EVERYTHING, Policy
 from policygen.verify.evaluate import Direction, policy_name, rules_of
@@ -20,12 +20,13 @@ _WORDS: dict[Direction, str] = {"ingress": "nothing reaches {}", "egress": "{} c
 def find(case: Case) -> Iterator[Finding]:
     """Policies without a rule in a direction they isolate, where no other policy has one for the same pods."""
     for policies in case.in_namespace.values():
+        subjects = Subjects(policies)
         for policy in policies:
             isolated = [d for d in DIRECTIONS if rules_of(policy, d) is not None]
             if policy.subject == EVERYTHING:
                 yield from _default_deny(case, policy, isolated)
                 continue
-            others = [p for p in policies if selector_within(policy.subject, p.subject)]
+            others = subjects.covering(policy.subject)
             empty = [d for d in isolated if not any(rules_of(p, d) for p in others)]
             bare = [d for d in empty if not rules_of(policy, d) and not (d == "ingress" and _unasked(case, policy))]
             if bare:
