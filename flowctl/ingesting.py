@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from analyzers.ingest.aggregate import IngestOptions, available_cores
+from analyzers.ingest.log_formats import log_formats
 from analyzers.ingest.sources import InputError
 from analyzers.inventory import Inventory
 from analyzers.inventory.load import InventoryError, load_inventory
@@ -44,7 +45,9 @@ def _options(inputs: Inputs) -> IngestOptions:
         threads=inputs.threads or available_cores(),
         interface_networks=interface_networks(inventory),
         cuts=cuts(inventory),
+        log_formats=log_formats(inputs.log_format, inventory.flow_logs),
         window=Window(inputs.since, inputs.until),
+        outer=inputs.outer,
         memory_bytes=inputs.memory,
     )
 

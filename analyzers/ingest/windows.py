@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analyzers.flows import WindowFact
+from analyzers.ingest.flow_logs import interface_of
+from analyzers.ingest.formats.aws_vpc import LOST_REASONS
 from analyzers.ingest.worker_tables import HOUR, MAX_WINDOWS, WorkerTables
 from analyzers.kernels import windows as w
 from analyzers.kernels.record import S_COUNT, S_SLOT_SECONDS, S_WINDOWS
@@ -38,9 +40,11 @@ class Windows:
         self._state[S_SLOT_SECONDS] = HOUR
         self._rows = np.zeros((1 << 11, w.WINDOW_WORDS), np.uint64)
         self._index = np.zeros(1 << 12, np.uint64)
+        self._lost: dict[str, list[int]] = {}  # transit gateway attachment -> packets lost, by reason
 
     def take(self, tables: WorkerTables) -> None:
         """Add the windows of a thread's tables, which are not to be used for more of them afterwards."""
+        self._take_lost(tables)
         theirs = tables.tables.state
         while theirs[S_SLOT_SECONDS] < self._state[S_SLOT_SECONDS]:
             tables.coarsen_windows()
@@ -60,6 +64,17 @@ class Windows:
         # the bound of a thread's tables: whoever read what, the slots are the shortest of which there are few enough
         while self._state[S_WINDOWS] + 2 * BLOCK_ROWS > MAX_WINDOWS:
             self._coarsen()
+
+    def _take_lost(self, tables: WorkerTables) -> None:
+        lost = tables.tables.lost_packets
+        for number in np.flatnonzero(lost.any(axis=1)).tolist():
+            name = interface_of(tables.observer_names()[number])
+            sums = self._lost.setdefault(name, [0] * len(LOST_REASONS))
+            self._lost[name] = [one + int(more) for one, more in zip(sums, lost[number], strict=True)]
+
+    def lost_packets(self) -> dict[str, dict[str, int]]:
+        """Transit gateway attachment -> reason -> packets that it lost."""
+        return {name: dict(zip(LOST_REASONS, sums, strict=True)) for name, sums in sorted(self._lost.items())}
 
     def _grow(self, count: int) -> None:
         if count > len(self._rows):

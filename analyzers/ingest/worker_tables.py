@@ -30,7 +30,7 @@ from analyzers.kernels.record import (
     S_WINDOWS,
 )
 from analyzers.kernels.separators import BLOCK_BYTES, BLOCK_ROWS
-from analyzers.kernels.text import MAX_NETWORKS, MAX_OBSERVERS, Tables
+from analyzers.kernels.text import MAX_NETWORKS, MAX_OBSERVERS, NETWORK_BLOCKS, Tables
 
 HOUR = 3600
 MAX_WINDOWS = 1 << 19
@@ -120,6 +120,8 @@ class WorkerTables:
             window_index=np.zeros(1 << 12, np.uint64),
             windows=np.zeros((1 << 11, w.WINDOW_WORDS), np.uint64),
             recent_window=np.zeros(1 << 10, np.uint32),
+            lost_packets=np.zeros((1 << 10, 4), np.uint64),
+            network_sides=np.zeros(1 << 11, np.uint64),
         )
         state[S_SLOT_SECONDS] = HOUR
         state[S_NETWORKS] = state[S_OBSERVERS] = 1  # number 0 is the empty name, which no index slot points to
@@ -175,11 +177,13 @@ class WorkerTables:
         analyzers.kernels.text.room for the conditions."""
         now = self.tables
         state = now.state
-        if state[S_OBSERVERS] + BLOCK_ROWS >= MAX_OBSERVERS or state[S_NETWORKS] + BLOCK_ROWS >= MAX_NETWORKS:
+        most_observers, most_networks = MAX_OBSERVERS - BLOCK_ROWS, MAX_NETWORKS - NETWORK_BLOCKS * BLOCK_ROWS
+        if state[S_OBSERVERS] >= most_observers or state[S_NETWORKS] >= most_networks:
             raise TooManyNames(
-                f"more than {MAX_OBSERVERS - BLOCK_ROWS} interfaces or {MAX_NETWORKS - BLOCK_ROWS} networks; "
-                "give the input in parts"
+                f"more than {most_observers} interfaces or {most_networks} networks; give the input in parts"
             )
+        while state[S_WINDOWS] + 2 * BLOCK_ROWS > MAX_WINDOWS:
+            self.coarsen_windows()
         changed: dict[str, Any] = {}
         span = np.uint64(state[S_SPAN])
 
@@ -191,15 +195,20 @@ class WorkerTables:
             changed, "connection", "connections", int(state[S_CONNECTIONS]), BLOCK_ROWS, t.rehash_connections
         )
         self._grow_rows(changed, "address", "addresses", int(state[S_ADDRESSES]), 2 * BLOCK_ROWS, t.rehash_addresses)
-        self._grow_texts(changed, "observer", int(state[S_OBSERVERS]), arena_bytes)
-        self._grow_texts(changed, "network", int(state[S_NETWORKS]), arena_bytes)
+        self._grow_texts(changed, "observer", int(state[S_OBSERVERS]), arena_bytes, 1)
+        self._grow_texts(changed, "network", int(state[S_NETWORKS]), arena_bytes, NETWORK_BLOCKS)
+        wanted = {
+            "recent_window": int(state[S_OBSERVERS]) + BLOCK_ROWS,
+            "lost_packets": int(state[S_OBSERVERS]) + BLOCK_ROWS,
+            "network_sides": int(state[S_NETWORKS]) + NETWORK_BLOCKS * BLOCK_ROWS,
+        }
+        for name, size in wanted.items():
+            array = getattr(now, name)
+            while size > array.shape[0]:
+                array = changed[name] = _doubled(array, array.shape[0])
         while changed.get("observer_network", now.observer_network).size < state[S_OBSERVERS] + BLOCK_ROWS:
             old = changed.get("observer_network", now.observer_network)
             changed["observer_network"] = np.concatenate([old, np.full(old.size, -1, np.int64)])
-        while changed.get("recent_window", now.recent_window).size < state[S_OBSERVERS] + BLOCK_ROWS:
-            changed["recent_window"] = _doubled(changed.get("recent_window", now.recent_window), now.recent_window.size)
-        while state[S_WINDOWS] + 2 * BLOCK_ROWS > MAX_WINDOWS:
-            self.coarsen_windows()
         self._grow_windows(changed, 2 * BLOCK_ROWS)
         if changed:
             self.tables = now._replace(**changed)
@@ -239,17 +248,17 @@ class WorkerTables:
         now.recent_window[:] = 0
         w.coarser(now.windows, int(now.state[S_WINDOWS]), now.state, now.window_index)
 
-    def _grow_texts(self, changed: dict[str, Any], kind: str, count: int, arena_bytes: int) -> None:
+    def _grow_texts(self, changed: dict[str, Any], kind: str, count: int, arena_bytes: int, blocks: int) -> None:
         index = getattr(self.tables, f"{kind}_index")
         names = getattr(self.tables, f"{kind}_names")
         arena = getattr(self.tables, f"{kind}_arena")
         used = int(names[count - 1, 3] & t.MASK32) + int(names[count - 1, 3] >> t.U32) if count else 0
-        while count + BLOCK_ROWS > names.shape[0]:
+        while count + blocks * BLOCK_ROWS > names.shape[0]:
             names = _doubled(names, count)
-        while used + BLOCK_BYTES + 64 + arena_bytes > arena.size:
+        while used + blocks * (BLOCK_BYTES + BLOCK_ROWS) + 64 + arena_bytes > arena.size:
             arena = _doubled(arena, used)
         size = index.size
-        while 2 * (count + BLOCK_ROWS) > size:
+        while 2 * (count + blocks * BLOCK_ROWS) > size:
             size *= 2
         if size != index.size:
             index = np.zeros(size, np.uint64)

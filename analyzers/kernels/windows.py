@@ -25,6 +25,7 @@ from analyzers.kernels.record import (
 from analyzers.kernels.tables import ALL_ONES, HIGH32, MASK32, U0, U1, U32, U40, mix, place
 
 WINDOW_WORDS = 4
+U57 = np.uint64(57)
 PARTS = np.uint64(60)
 """A slot is looked at in so many parts: minutes of an hour."""
 
@@ -40,7 +41,10 @@ def mark_windows(parsed: Any, kept: Any, count: Any, state: Any, index: Any, row
     two more rows a record.
     """
     slot_seconds = np.uint64(state[S_SLOT_SECONDS])
-    part_seconds = slot_seconds // PARTS
+    # x // part_seconds for x below slot_seconds by a multiplication: exact while slot_seconds * part_seconds < 2^57
+    part_inverse = (U1 << U57) // (slot_seconds // PARTS) + U1
+    slot = U0
+    slot_begin = U0
     for i in range(count):
         if kept[i] == 0:
             continue
@@ -49,13 +53,16 @@ def mark_windows(parsed: Any, kept: Any, count: Any, state: Any, index: Any, row
         last = max(parsed[P_LAST, i], first)
         if observer == U0 or last == U0:
             continue
-        slot = first // slot_seconds
-        begin = (first - slot * slot_seconds) // part_seconds
-        to_slot = last // slot_seconds
-        end = (last - to_slot * slot_seconds) // part_seconds
-        if to_slot == slot:
+        if first - slot_begin >= slot_seconds:  # neighbours mostly lie in one slot
+            slot = first // slot_seconds
+            slot_begin = slot * slot_seconds
+        begin = ((first - slot_begin) * part_inverse) >> U57
+        if last - slot_begin < slot_seconds:
+            end = ((last - slot_begin) * part_inverse) >> U57
             mark(observer, slot, begin, end, kept[i], True, state, index, rows, recent)
         else:
+            to_slot = last // slot_seconds
+            end = ((last - to_slot * slot_seconds) * part_inverse) >> U57
             mark(observer, slot, begin, PARTS - U1, kept[i], True, state, index, rows, recent)
             mark(observer, to_slot, U0, end, kept[i], False, state, index, rows, recent)
 

@@ -112,7 +112,9 @@ class _Group:
         interfaces = {i: number[n] for i, n in ingest.interface_networks.items()}
         self._options = options
         self._tables = WorkerTables(networks, interfaces, span=options.slice_seconds)
-        self._worker = Worker(self._tables, cut_facts(replace(ingest, window=Window()), networks), ingest.networks)
+        self._worker = Worker(
+            self._tables, cut_facts(replace(ingest, window=Window()), networks), ingest.networks, outer=ingest.outer
+        )
         self._slices: dict[tuple[str, int], _Slice] = {}  # by flow log and number of the slice
 
     def read(self, sources: Sequence[Source]) -> Iterator[pa.RecordBatch]:

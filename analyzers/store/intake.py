@@ -372,7 +372,11 @@ class _Hand:
             span=intake._store.slice_seconds or int(ALL_TIME),
         )
         self._worker = Worker(
-            self._tables, cut_facts(replace(options, window=Window()), networks), options.networks, self._progress
+            self._tables,
+            cut_facts(replace(options, window=Window()), networks),
+            options.networks,
+            self._progress,
+            outer=options.outer,
         )
         self._emptiers: dict[str, Emptier] = {}  # by flow log, because observers' names tell it
         self._records = 0

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analyzers.store.database import StoreError, check_version, insert, plain_errors, quoted
+from analyzers.store.database import StoreError, absolute, check_version, insert, plain_errors, quoted
 from analyzers.store.parquet_files import ParquetFiles, is_parquet_store
 from analyzers.store.schema import (
     CONNECTIONS,
@@ -48,7 +48,7 @@ def attach(connection: duckdb.DuckDBPyConnection, number: int, path: str, folder
     with plain_errors(path):
         if not Path(path).exists():
             raise StoreError(f"{path}: there is no such store; flowctl ingest makes one")
-        connection.execute(f"ATTACH {quoted(path)} AS {name} (READ_ONLY)")
+        connection.execute(f"ATTACH {quoted(absolute(path))} AS {name} (READ_ONLY)")
     check_version(connection, path, f"{name}.")
     return Part(number, f"{name}.", path)
 

@@ -15,6 +15,8 @@ import duckdb
 
 from analyzers.objects.object_store import is_url
 from analyzers.store.database import (
+    Stage,
+    Stages,
     StoreError,
     make_tables,
     open_for_writing,
@@ -185,7 +187,9 @@ def _meets(pattern: str, key: str, name: str) -> bool:
 # -- rewriting -----------------------------------------------------------------------------------------------------
 
 
-def compact(path: str, merge_before: int | None, memory: int, threads: int) -> tuple[int, int]:
+def compact(
+    path: str, merge_before: int | None, memory: int, threads: int, stage: Stage | None = None
+) -> tuple[int, int]:
     """Rewrite the store: rows of one key become one, space of what was forgotten is given back. Slices that begin
     before `merge_before` (s UTC) lose the objects' names: rows of all objects are merged there.
 
@@ -196,6 +200,7 @@ def compact(path: str, merge_before: int | None, memory: int, threads: int) -> t
     partial.unlink(missing_ok=True)
     try:
         with plain_errors(path):
+            stages = Stages(connection, stage)
             seconds = stored_slice_seconds(connection)
             if merge_before is not None and merge_before % seconds:
                 raise StoreError(f"{path}: its slices are {seconds} s long; give a time at which a slice begins")
@@ -208,6 +213,7 @@ def compact(path: str, merge_before: int | None, memory: int, threads: int) -> t
                 connection.execute(f"DELETE FROM fresh.{table.name}")
                 connection.execute(f"INSERT INTO fresh.{table.name} BY NAME SELECT * FROM {old}{table.name}")
             for table in (FLOWS, CONNECTIONS):
+                stages.begin(f"compacting {table.name}")
                 before += whole_number(connection, f"SELECT count(*) FROM {old}{table.name}")
                 connection.execute(f"INSERT INTO fresh.{table.name} BY NAME {_compacted(table, old, merge_before)}")
                 after += whole_number(connection, f"SELECT count(*) FROM fresh.{table.name}")
@@ -245,7 +251,7 @@ def _compacted(table: StoreTable, old: str, merge_before: int | None) -> str:
     return f"SELECT {', '.join(keys)}, {values} FROM {rows} GROUP BY {', '.join(keys)} ORDER BY slice, source, network"
 
 
-def export_parquet(path: str, folder: Path, memory: int, threads: int) -> int:
+def export_parquet(path: str, folder: Path, memory: int, threads: int, stage: Stage | None = None) -> int:
     """Write the store as Parquet files below `folder`, which other engines and every --store read. Returns the number
     of rows. The marker file is written last: without it the directory is no store. Raises StoreError.
     """
@@ -261,7 +267,9 @@ def export_parquet(path: str, folder: Path, memory: int, threads: int) -> int:
     ):
         part = attach(connection, 1, path, Path(fetched))
         seconds = _slice_seconds(connection, part, path)
+        stages = Stages(connection, stage)
         for table in (SOURCES, SKIPS, FLOWS, CONNECTIONS):
+            stages.begin(f"writing {table.name}")
             (folder / table.name).mkdir()
             target = quoted(str(folder / table.name / "part-0.parquet"))
             connection.execute(
