@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from analyzers.ingest.aggregate import IngestOptions, available_cores
+from analyzers.ingest.log_formats import log_formats
 from analyzers.ingest.sources import InputError
 from analyzers.inventory import Inventory
 from analyzers.inventory.load import InventoryError, load_inventory
@@ -44,7 +45,9 @@ def _options(inputs: Inputs) -> IngestOptions:
         threads=inputs.threads or available_cores(),
         interface_networks=interface_networks(inventory),
         cuts=cuts(inventory),
+        log_formats=log_formats(inputs.log_format, inventory.flow_logs),
         window=Window(inputs.since, inputs.until),
+        outer=inputs.outer,
         memory_bytes=inputs.memory,
     )
 
@@ -59,9 +62,7 @@ def ingest(inputs: Inputs, path: str, slice_seconds: int | None, changed: Any) -
     threads = inputs.threads or available_cores()
     try:
         if is_parquet_store(path):
-            raise InputError(
-                f"{path}: a directory or prefix is a store of Parquet files, which --engine spark writes; name a file"
-            )
+            raise InputError(f"{path}: a store of Parquet files is written with --engine spark; name a file")
         options = _options(inputs)
         memory = divide(inputs.memory, threads).database
         store = FlowStore(path, slice_seconds=slice_seconds, memory=memory, threads=threads)

@@ -27,6 +27,7 @@ class Inputs:
     log_format: tuple[str, ...] = ()  # field names of records that carry no header
     stores: tuple[str, ...] = ()
     memory: int = 0
+    outer: bool = False  # tunnels in captures stay closed
     since: int | None = None  # s UTC
     until: int | None = None
 
@@ -45,6 +46,7 @@ def inputs_of(sources: tuple[str, ...], options: dict[str, Any]) -> Inputs:
         options["log_format"],
         options["stores"],
         options["memory"],
+        options["outer"],
         options["since"],
         options["until"],
     )
@@ -143,6 +145,11 @@ def input_options(function: F, format_flags: tuple[str, ...] = ("--format", "--i
             "--threads", type=click.IntRange(0, 256), default=0, metavar="N", help="Reading threads. 0: all cores."
         ),
         memory_option,
+        click.option(
+            "--outer",
+            is_flag=True,
+            help="Keep the outer flows of tunnels in captures (VXLAN, Geneve, GRE, ERSPAN, IP in IP), not the inner.",
+        ),
         click.option(
             *format_flags,
             "input_format",

@@ -21,7 +21,9 @@ from analyzers.ingest.sources import Source, expand
 from analyzers.ingest.windows import Windows
 from analyzers.ingest.worker_tables import WorkerTables
 from analyzers.kernels import tables as t
+from analyzers.kernels.record import S_OUTSIDE
 from analyzers.kernels.text import Facts
+from analyzers.kernels.window import ALWAYS
 from analyzers.objects.key_layout import Window
 from analyzers.objects.object_stream import begun_ahead
 from analyzers.ports import settling_ports
@@ -40,11 +42,13 @@ class IngestOptions:
     interface_networks: Mapping[str, str] = field(default_factory=dict)  # interface id -> network
     cuts: Cuts = field(default_factory=dict)
     declared: frozenset[tuple[int, int, int, int]] = frozenset()  # (hi, lo, port, protocol) that an inventory declares
-    slice_seconds: int = 0  # no row of the tables spans two slices of so many seconds (by `first`); 0: one
-    log_formats: LogFormats = field(default_factory=LogFormats)  # of records that carry no header
     window: Window = field(default_factory=Window)  # records that end outside of it do not count
+    slice_seconds: int = 0  # no row spans two slices of so many seconds (by its `first`); 0: one slice
+    log_formats: LogFormats = field(default_factory=LogFormats)  # of records that carry no header
     intervals: Mapping[str, int] = field(default_factory=dict)  # flow log id, "" for others -> aggregation interval, s
     progress: Callable[[int, int], None] | None = None  # (bytes read, records), called from worker threads
+    outer: bool = False  # tunnels in captures stay closed: the outer flow is the flow
+    stage: Callable[[str, Callable[[], float]], None] | None = None  # (what begins now, its percentage when asked)
     memory_bytes: int = 0  # what the whole process may take; 0: half of what is available
     stores: tuple[str, ...] = ()  # flow stores that are read as sources besides
 
@@ -72,19 +76,20 @@ def aggregate(names: Sequence[str], options: IngestOptions | None = None) -> tup
                 overflow.forget()
         flows, stored = overflow.settle(tables, windows)
         records, first, last = overflow.totals
-        outside = overflow.outside
     notes += covered_twice(flows)
     for one in stored:
         skips.extend(one.skips)
         read += one.bytes_read
+        if not options.window:  # nothing tells when
+            windows.add_lost(one.lost)
         if one.format:
             formats[one.format] = formats.get(one.format, 0) + 1
     counted, coverage, remarks = merge_skips(skips)
     plain_sources = len({part.source for part in skips if part.plain})
     if options.stores and options.window:
         notes.append("of flow stores, rows count that lie in the window from their first record to their last")
-    if outside:
-        notes.append(f"{outside} records end outside of the window: not counted")
+    if overflow.outside:
+        notes.append(f"{overflow.outside} records end outside of the window: not counted")
     report = IngestReport(
         sources=len(sources) + len(stored),
         bytes_read=read,
@@ -95,8 +100,10 @@ def aggregate(names: Sequence[str], options: IngestOptions | None = None) -> tup
         formats=dict(sorted(formats.items())),
         first=first if records else None,
         last=last if records else None,
+        carried=tuple(sorted(one for part in skips for one in part.carried)),
         plain_sources=plain_sources,
         windows=windows.facts(options.intervals),
+        lost_packets=windows.lost_packets(),
     )
     return flows, report
 
@@ -124,7 +131,9 @@ def cut_facts(options: IngestOptions, networks: tuple[str, ...]) -> Facts:
     if len(keys):
         t.index_cuts(keys, index)
     moments_array: NDArray[np.uint64] = np.array(times or [0], np.uint64)
-    return Facts(settling_ports(), index, keys, moments_array)
+    since, until = options.window.since, options.window.until
+    window = np.array([max(0, since or 0), ALWAYS if until is None else max(0, until)], np.int64)
+    return Facts(settling_ports(), index, keys, moments_array, window)
 
 
 def _read_all(
@@ -148,8 +157,9 @@ def _read_all(
         def tables(log: str = flow_log, threads: int = threads) -> WorkerTables:
             return overflow.tables(networks, interfaces, threads, log)
 
-        now = _read_items(part, options, tables, facts, threads)
+        now = _read_items(part, options, tables, facts, threads, overflow)
         workers += now
+        overflow.outside += sum(int(worker.tables.tables.state[S_OUTSIDE]) for worker in now)
         for worker in now:
             windows.take(worker.tables)
         if len(by_log) == 1:
@@ -165,7 +175,12 @@ def _read_all(
 
 
 def _read_items(
-    items: Sequence[Item], options: IngestOptions, tables: Callable[[], WorkerTables], facts: Facts, threads: int
+    items: Sequence[Item],
+    options: IngestOptions,
+    tables: Callable[[], WorkerTables],
+    facts: Facts,
+    threads: int,
+    overflow: Overflow,
 ) -> list[Worker]:
     """Work through the items of one flow log; the workers with what they have."""
     queue = begun_ahead(items)
@@ -177,7 +192,8 @@ def _read_items(
             return None if stop.is_set() else next(queue, None)
 
     def work() -> Worker:
-        worker = Worker(tables(), facts, options.networks, options.progress)
+        own = tables()
+        worker = Worker(own, facts, options.networks, overflow.progress(own), outer=options.outer)
         try:
             while (item := next_item()) is not None:
                 worker.process(item)

@@ -38,8 +38,8 @@ def covered_twice(flows: FlowTable) -> list[str]:
     logs: dict[str, set[str]] = defaultdict(set)
     for number in np.flatnonzero(np.bincount(flows["observer"])).tolist():
         name = flows.observers[number]
-        interface, _, log = name.partition(" ")
-        if log:
+        interface, _, log = name.rpartition(" ")
+        if log.startswith("fl-"):
             logs[interface].add(log)
     several = {interface: found for interface, found in logs.items() if len(found) > 1}
     if not several:

@@ -6,7 +6,7 @@ The database and its library are loaded only when they are needed: for stores, o
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ import numpy as np
 from analyzers.flows import FlowTable
 from analyzers.ingest.direction import settle
 from analyzers.ingest.worker_tables import WorkerTables
-from analyzers.kernels.record import S_CONNECTIONS, S_FIRST, S_LAST, S_OUTSIDE, S_RECORDS, S_SERVICES
+from analyzers.kernels.record import S_CONNECTIONS, S_FIRST, S_LAST, S_RECORDS, S_SERVICES
 from analyzers.kernels.tables import ALL_TIME
 from analyzers.store.memory import CONNECTION_BYTES, FLOW_BYTES, BoundedTables, divide
 from analyzers.store.rows import footprint
@@ -36,11 +36,12 @@ class Overflow:
         self._spill: Spill | None = None
         self._lock = threading.Lock()
         self._emptiers: dict[int, Emptier] = {}
+        self._gone: dict[int, int] = {}
         self._begin()
 
     def _begin(self) -> None:
         self._records = 0
-        self.outside = 0  # records that ended outside of the window
+        self.outside = 0  # records that end outside of the window
         self._first, self._last = int(np.iinfo(np.int64).max), -1
 
     @property
@@ -59,7 +60,6 @@ class Overflow:
         """Tables for one of so many threads, which come here when they are full."""
         limit = divide(self._options.memory_bytes, threads).tables
         made = BoundedTables(networks, interfaces, limit, lambda: self._empty(made), flow_log=flow_log, span=self.span)
-        made.keep_window(self._options.window.since, self._options.window.until)
         return made
 
     def gather(self, total: WorkerTables, part: Sequence[WorkerTables]) -> None:
@@ -67,9 +67,16 @@ class Overflow:
         for one in part:
             if footprint(total) + footprint(one) <= divide(self._options.memory_bytes, 1).tables:
                 total.absorb(one)
-            else:
+            elif one.tables.state[S_RECORDS]:
                 self._empty(one)
             one.release()
+
+    def progress(self, tables: WorkerTables) -> Callable[[int, int], None] | None:
+        """What a worker with these tables reports to: records that went over are added to those in the tables."""
+        report = self._options.progress
+        if report is None:
+            return None
+        return lambda size, records: report(size, records + self._gone.get(id(tables), 0))
 
     def _fits(self, tables: Sequence[WorkerTables]) -> bool:
         """Whether everything may be merged in memory, and directions settled there."""
@@ -80,8 +87,7 @@ class Overflow:
 
     def _empty(self, tables: WorkerTables) -> None:
         self._count(tables)
-        if not tables.tables.state[S_RECORDS]:
-            return
+        self._gone[id(tables)] = self._gone.get(id(tables), 0) + int(tables.tables.state[S_RECORDS])
         spill = self._database()
         with self._lock:
             emptier = self._emptiers.setdefault(id(tables), spill.emptier(self._options.cuts))
@@ -101,7 +107,6 @@ class Overflow:
         state = tables.tables.state
         with self._lock:
             self._records += int(state[S_RECORDS])
-            self.outside += int(state[S_OUTSIDE])
             self._first = min(self._first, int(state[S_FIRST]))
             self._last = max(self._last, int(state[S_LAST]))
 
@@ -123,7 +128,8 @@ class Overflow:
 
         spill = self._database()
         for one in tables:
-            self._empty(one)
+            if one.tables.state[S_RECORDS]:
+                self._empty(one)
             one.release()
         reading = Reading(spill, self._options.stores, self._options)
         flows = reading.flows(divide(self._options.memory_bytes, 1).settling)
@@ -136,6 +142,7 @@ class Overflow:
         """Drop what was read so far: it is read again in another way."""
         self.close()
         self._emptiers.clear()
+        self._gone.clear()
         self._begin()
 
     def close(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,7 @@ from analyzers.kernels.record_columns import (
     V_INTERFACE,
     V_NETWORK,
     V_PACKETS,
+    V_PEER_NETWORK,
     V_PROTOCOL,
     V_SPORT,
     V_SRC,
@@ -73,12 +74,10 @@ class RowGroupReader:
         self._parsed: dict[tuple[str, Callable[[Any], Any]], tuple[Any, Any]] = {}  # -> (dictionary, what it gave)
         self._file: tuple[Source, Any] | None = None  # the last one
 
-    def read(
-        self, source: Source, layout: aws_vpc.Layout, group: int, skips: SkipCounts, stream: BinaryIO | None = None
-    ) -> Iterator[int]:
+    def read(self, source: Source, layout: aws_vpc.Layout, group: int, skips: SkipCounts) -> Iterator[int]:
         """Aggregate a row group; yields now and then how many bytes of the file that was. Raises OSError and
-        InputError for damaged data. `stream`: of an object."""
-        file = self._opened(source, layout, stream)
+        InputError for damaged data."""
+        file = self._opened(source, layout)
         names = aws_parquet.column_names(file, layout)
         first = sum(file.metadata.row_group(g).num_rows for g in range(group))
         columns = list(dict.fromkeys(names.values()))
@@ -93,13 +92,13 @@ class RowGroupReader:
                 first += part.num_rows
                 yield int(part.num_rows * row_bytes)
 
-    def _opened(self, source: Source, layout: aws_vpc.Layout, stream: BinaryIO | None) -> Any:
+    def _opened(self, source: Source, layout: aws_vpc.Layout) -> Any:
         """The file, so that its text columns come as dictionaries."""
         if self._file is None or self._file[0] != source:
-            file = aws_parquet.open_file(source, stream=stream)
+            file = aws_parquet.open_file(source)
             names = aws_parquet.column_names(file, layout)
             texts = [n for c, n in names.items() if c in aws_parquet.TEXTS or _is_text(file.schema_arrow.field(n).type)]
-            self._file = (source, aws_parquet.open_file(source, texts, stream))
+            self._file = (source, aws_parquet.open_file(source, texts))
         return self._file[1]
 
     def _aggregate(self, batch: Any, names: dict[int, str], first: int, skips: SkipCounts) -> None:
@@ -151,6 +150,7 @@ class RowGroupReader:
         status, statuses = coded(V_STATUS, text.C_STATUS, _statuses)
         interface, interfaces = coded(V_INTERFACE, text.C_INTERFACE, self._observers)
         network, networks = coded(V_NETWORK, text.C_NETWORK, self._networks)
+        peer_network, peer_networks = coded(V_PEER_NETWORK, text.C_PEER_NETWORK, self._networks)
         columns = RecordColumns(
             valid=self._valid,
             src=src, dst=dst, src_plain=src_plain, dst_plain=dst_plain,
@@ -161,7 +161,8 @@ class RowGroupReader:
             packets=number(V_PACKETS, text.C_PACKETS), octets=number(V_BYTES, text.C_BYTES),
             start=number(V_START, text.C_START), end=number(V_END, text.C_END),
             verdict=verdict, verdicts=verdicts, status=status, statuses=statuses,
-            interface=interface, interfaces=interfaces, network=network, networks=networks, needed=needed,
+            interface=interface, interfaces=interfaces, network=network, networks=networks,
+            peer_network=peer_network, peer_networks=peer_networks, needed=needed,
         )  # fmt: skip
         needed[V_SRC_PLAIN] = needed[V_DST_PLAIN] = 0  # looked at only where the others are dashes
         return columns

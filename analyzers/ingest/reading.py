@@ -10,6 +10,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from analyzers.flows import Carried
 from analyzers.ingest.coverage import COVERAGE_REASONS, SkipCounts, printable
 from analyzers.ingest.formats import aws_cloudwatch, aws_parquet, aws_vpc, unread
 from analyzers.ingest.log_formats import DEFAULT_FIELDS, LogFormats, normalise
@@ -28,7 +29,7 @@ from analyzers.ingest.worker_tables import WorkerTables
 from analyzers.kernels.capture_files import SMALLEST_WINDOW, CaptureReader, NotACapture
 from analyzers.kernels.connections import C_CONNECTIONS, C_ERRORS, C_FIRST, C_LAST, C_OUTSIDE, C_PACKETS, Target
 from analyzers.kernels.ipv4_flows import Flows
-from analyzers.kernels.record import S_CONNECTIONS, S_FIRST, S_LAST, S_OUTSIDE, S_RECORDS
+from analyzers.kernels.record import S_CONNECTIONS, S_FIRST, S_LAST, S_OUTSIDE, S_RECORDS, S_SPAN
 from analyzers.kernels.text import PADDING, SAMPLES, Facts, Reason, Stop, new_scratch, parse_lines
 from analyzers.objects.patience import ObjectFailure
 
@@ -109,7 +110,6 @@ class ParquetItem:
     source: Source
     fields: tuple[str, ...]
     row_group: int
-    stream: BinaryIO | None = None  # of an object, which all its row groups are read through
 
     @property
     def format(self) -> str:
@@ -123,12 +123,16 @@ class ObjectItem:
 
     source: Source
     forced: str | None
-    formats_known: LogFormats
+    known: LogFormats
     stream: BinaryIO
 
+    @property
+    def format(self) -> str:
+        """Not known yet; the worker that reads it tells."""
+        return ""
 
-ReadableItem = TextItem | CaptureItem | ParquetItem
-Item = ReadableItem | ObjectItem
+
+Item = TextItem | CaptureItem | ParquetItem | ObjectItem
 
 
 def plan(
@@ -141,8 +145,8 @@ def plan(
     """Work items, and how many sources have which format. What cannot be read is added to `skips`."""
     items: list[Item] = []
     formats: dict[str, int] = {}
-    known = formats_known or LogFormats()
     for source in sources:
+        known = formats_known or LogFormats()
         if source.stored is not None:
             items.append(ObjectItem(source, forced, known, open_source(source)))
             continue
@@ -162,7 +166,7 @@ def _recognised(
     formats: dict[str, int],
     refused: SkipCounts,
     stream: BinaryIO | None = None,
-) -> list[ReadableItem]:
+) -> list[Item]:
     """The items of one source, its format counted; none, and the reason in `refused`, when it cannot be read."""
     try:
         found = _sniff(source, forced, whole, known, stream)
@@ -179,7 +183,7 @@ def _recognised(
 
 def _sniff(
     source: Source, forced: str | None, whole: frozenset[str], known: LogFormats, opened: BinaryIO | None = None
-) -> list[ReadableItem]:
+) -> list[Item]:
     """`opened`: an object's stream, which is left open at its beginning."""
     stream = opened or open_source(source)
     raw = stream.read(SNIFF_BYTES)
@@ -187,7 +191,7 @@ def _sniff(
     if not raw:
         raise InputError("the file is empty")
     if aws_parquet.recognise(raw):
-        return _row_groups(source, opened)
+        return _row_groups(source)
     compressed = raw.startswith((GZIP_MAGIC, ZSTD_MAGIC))
     head = raw
     if compressed:
@@ -213,14 +217,14 @@ def _sniff(
     return list(_ranges(source, fields))
 
 
-def _row_groups(source: Source, opened: BinaryIO | None) -> list[ReadableItem]:
+def _row_groups(source: Source) -> list[Item]:
     """All row groups of a Parquet file. Raises InputError or UnusableHeader."""
     if source.is_stdin:
         raise InputError("Parquet cannot be read from standard input; name the file")
-    file = aws_parquet.open_file(source, stream=opened)
+    file = aws_parquet.open_file(source)
     fields = aws_parquet.fields_of(file)
     aws_vpc.layout(fields)
-    return [ParquetItem(source, fields, group, opened) for group in range(file.metadata.num_row_groups)]
+    return [ParquetItem(source, fields, group) for group in range(file.metadata.num_row_groups)]
 
 
 def _refusal(head: bytes) -> str:
@@ -286,6 +290,8 @@ class Worker:
         facts: Facts,
         networks: tuple[tuple[str, str], ...],
         progress: Callable[[int, int], None] | None = None,
+        *,
+        outer: bool = False,
     ) -> None:
         self.tables = tables
         self.skips: list[SkipCounts] = []
@@ -294,6 +300,7 @@ class Worker:
         self._facts = facts
         self._networks = networks
         self._progress = progress
+        self._outer = outer
         self._scratch = new_scratch()
         self._flows: Flows | None = None
         self._row_groups: RowGroupReader | None = None
@@ -309,34 +316,29 @@ class Worker:
             if fnmatch.fnmatch(item.source.name, pattern):
                 network = self.tables.network(name)
                 break
-        stream: BinaryIO | None = None
+        if isinstance(item, ParquetItem):
+            self.tables.fix(network, 0)
+            self._read_row_group(item, skips)
+            return
+        stream = item.stream if isinstance(item, ObjectItem) else open_source(item.source)
         try:
+            items: list[Item] = [item]
             if isinstance(item, ObjectItem):
-                stream = item.stream
-                found = _recognised(
-                    item.source, item.forced, frozenset(), item.formats_known, self.formats, skips, stream
-                )
-            else:
-                stream = None if isinstance(item, ParquetItem) else open_source(item.source)
-                found = [item]
-            for readable in found:
-                self._read(readable, stream, skips, network)
+                items = _recognised(item.source, item.forced, frozenset(), item.known, self.formats, skips, stream)
+            for part in items:  # several only when they are row groups
+                observer = self.tables.observer(part.source.name) if isinstance(part, CaptureItem) else 0
+                self.tables.fix(network, observer)
+                if isinstance(part, TextItem):
+                    self._read_text(part, stream, skips)
+                elif isinstance(part, ParquetItem):
+                    self._read_row_group(part, skips)
+                elif isinstance(part, CaptureItem):
+                    self._read_capture(part, stream, skips, max(network, 0), observer)
         except OSError as problem:
             skips.add(f"reading failed: {problem.strerror or problem}", 1, [(self.bytes_read, "")])
         finally:
-            if stream is not None and not item.source.is_stdin:
+            if not item.source.is_stdin:
                 stream.close()
-
-    def _read(self, item: ReadableItem, stream: BinaryIO | None, skips: SkipCounts, network: int) -> None:
-        """One item of a source whose format is known. Raises OSError."""
-        observer = self.tables.observer(item.source.name) if isinstance(item, CaptureItem) else 0
-        self.tables.fix(network, observer)
-        if isinstance(item, ParquetItem):
-            self._read_row_group(item, skips)
-        elif stream is not None and isinstance(item, TextItem):
-            self._read_text(item, stream, skips)
-        elif stream is not None and isinstance(item, CaptureItem):
-            self._read_capture(item, stream, skips, max(network, 0), observer)
 
     # -- text --------------------------------------------------------------------------------------------------
 
@@ -455,12 +457,12 @@ class Worker:
         if self._row_groups is None:
             self._row_groups = RowGroupReader(self.tables, self._facts, self._scratch, REASONS)
         try:
-            for size in self._row_groups.read(item.source, layout, item.row_group, skips, item.stream):
+            for size in self._row_groups.read(item.source, layout, item.row_group, skips):
                 self.bytes_read += size
                 if self._progress is not None:
                     self._progress(self.bytes_read, int(self.tables.tables.state[S_RECORDS]))
-        except ObjectFailure:
-            raise  # not the data's fault
+        except ObjectFailure as problem:
+            skips.add(f"reading failed: {problem.strerror}", 1, [(self.bytes_read, "")])
         except (OSError, InputError) as problem:
             skips.add(f"unreadable Parquet data: {problem}", 1, [])
 
@@ -474,7 +476,7 @@ class Worker:
         try:
             for window, final in self._windows(item, stream, readers):
                 if not readers:
-                    readers.append(CaptureReader(window, item.source.name, final=final))
+                    readers.append(CaptureReader(window, item.source.name, final=final, outer=self._outer))
                 else:
                     readers[0].feed(window, final=final)
                 reader = readers[0]
@@ -489,11 +491,25 @@ class Worker:
             skips.add(str(problem), 1, [(0, "")])
         self._with_room(lambda target: CaptureReader.finish(target, network, observer))
         for reader in readers:
+            self._note_tunnels(reader, skips)
             for reason, (count, samples) in reader.counts().items():
                 skips.add(reason, count, [(at, "") for at in samples])
             skips.notes.update(f"{text} ({count} packets)" for text, (count, _) in reader.notes().items())
         if errors:
             skips.add("ICMP errors, which quote another packet", errors, [])
+
+    @staticmethod
+    def _note_tunnels(reader: CaptureReader, skips: SkipCounts) -> None:
+        found = reader.carriers()
+        skips.carried.extend(Carried(skips.source, one.tunnel.text, one.one, one.other, one.packets) for one in found)
+        for kind in sorted({one.tunnel for one in found}):
+            packets = sum(one.packets for one in found if one.tunnel == kind)
+            pairs = [f"{one.one} and {one.other}" for one in found if one.tunnel == kind and one.one]
+            between = f" between {', '.join(pairs[:3])}{f' and {len(pairs) - 3} more pairs' if pairs[3:] else ''}"
+            skips.notes.add(
+                f"{packets} packets inside {kind.text}{between if pairs else ''}: the inner flows are the flows"
+                f"{' (--outer keeps the outer ones)' if pairs else ''}"
+            )
 
     def _windows(
         self, item: CaptureItem, stream: BinaryIO, readers: list[CaptureReader]
@@ -535,7 +551,9 @@ class Worker:
         while not done:
             self.tables.make_room()
             now = self.tables.tables
-            target = Target.over(now.connection_index, now.connections, state, self._flows)
+            target = Target.over(
+                now.connection_index, now.connections, int(state[S_CONNECTIONS]), self._flows, int(state[S_SPAN])
+            )
             done = step(target)
             counted = target.counters
             state[S_CONNECTIONS] = counted[C_CONNECTIONS]

@@ -42,6 +42,11 @@ class Source:
         return self.name == "-"
 
     @property
+    def local_path(self) -> str:
+        """Its path where it is a file of this machine, else ""."""
+        return "" if self.is_stdin or self.stored is not None else self.name
+
+    @property
     def size(self) -> int:
         """Bytes on disk or in the store; 0 for standard input."""
         if self.stored is not None:

@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analyzers.flows import WindowFact
+from analyzers.ingest.flow_logs import interface_of
+from analyzers.ingest.formats.aws_vpc import LOST_REASONS
 from analyzers.ingest.worker_tables import HOUR, MAX_WINDOWS, WorkerTables
 from analyzers.kernels import windows as w
 from analyzers.kernels.record import S_COUNT, S_SLOT_SECONDS, S_WINDOWS
@@ -38,9 +40,11 @@ class Windows:
         self._state[S_SLOT_SECONDS] = HOUR
         self._rows = np.zeros((1 << 11, w.WINDOW_WORDS), np.uint64)
         self._index = np.zeros(1 << 12, np.uint64)
+        self._lost: dict[str, list[int]] = {}  # transit gateway attachment -> packets lost, by reason
 
     def take(self, tables: WorkerTables) -> None:
-        """Add the windows of a thread's tables."""
+        """Add the windows of a thread's tables, and the packets that transit gateways lost."""
+        self.add_lost(lost_in(tables))
         state = tables.tables.state
         if state[S_WINDOWS]:
             rows = tables.tables.windows[: state[S_WINDOWS]].copy()
@@ -68,6 +72,16 @@ class Windows:
         """(rows, names of their observers by number, seconds of a slot), as `add` takes them."""
         return self._rows[: self._state[S_WINDOWS]].copy(), list(self._names), int(self._state[S_SLOT_SECONDS])
 
+    def add_lost(self, lost: Mapping[str, Sequence[int]]) -> None:
+        """Add packets that transit gateway attachments lost, in the order of LOST_REASONS."""
+        for name, more in lost.items():
+            sums = self._lost.setdefault(name, [0] * len(LOST_REASONS))
+            self._lost[name] = [one + int(other) for one, other in zip(sums, more, strict=True)]
+
+    def lost_packets(self) -> dict[str, dict[str, int]]:
+        """Transit gateway attachment -> reason -> packets that it lost."""
+        return {name: dict(zip(LOST_REASONS, sums, strict=True)) for name, sums in sorted(self._lost.items())}
+
     def _grow(self, count: int) -> None:
         if count > len(self._rows):
             self._rows = np.concatenate([self._rows, np.zeros((count, w.WINDOW_WORDS), np.uint64)])
@@ -87,6 +101,16 @@ class Windows:
         rows = self._rows[: self._state[S_WINDOWS]]
         names = [(name.partition(" ")[0], name.partition(" ")[2]) for name in self._names]
         return _facts(rows, names, int(self._state[S_SLOT_SECONDS]), intervals)
+
+
+def lost_in(tables: WorkerTables) -> dict[str, list[int]]:
+    """Transit gateway attachment -> packets that it lost, in the order of LOST_REASONS."""
+    lost = tables.tables.lost_packets
+    found: dict[str, list[int]] = {}
+    for number in np.flatnonzero(lost.any(axis=1)).tolist():
+        sums = found.setdefault(interface_of(tables.observer_names()[number]), [0] * len(LOST_REASONS))
+        sums[:] = [one + int(more) for one, more in zip(sums, lost[number], strict=True)]
+    return found
 
 
 def _coarsened(rows: Array, slot_seconds: int) -> Array:

@@ -13,9 +13,9 @@ from analyzers.ingest.flow_logs import observer_name
 from analyzers.kernels import tables as t
 from analyzers.kernels import windows as w
 from analyzers.kernels.record import (
-    ALWAYS,
     S_ADDRESSES,
     S_CONNECTIONS,
+    S_COUNT,
     S_FIRST,
     S_FIXED_NETWORK,
     S_FIXED_OBSERVER,
@@ -25,15 +25,12 @@ from analyzers.kernels.record import (
     S_OUTSIDE,
     S_RECORDS,
     S_SERVICES,
-    S_SINCE,
     S_SLOT_SECONDS,
     S_SPAN,
-    S_UNTIL,
     S_WINDOWS,
-    new_state,
 )
 from analyzers.kernels.separators import BLOCK_BYTES, BLOCK_ROWS
-from analyzers.kernels.text import MAX_NETWORKS, MAX_OBSERVERS, Tables
+from analyzers.kernels.text import MAX_NETWORKS, MAX_OBSERVERS, NETWORK_BLOCKS, Tables
 
 HOUR = 3600
 MAX_WINDOWS = 1 << 19
@@ -100,7 +97,11 @@ class WorkerTables:
         slices that rows are kept apart by."""
         self.flow_log = flow_log
         self._spaces = {kind: IndexSpace() for kind in ("service", "connection", "address")}
-        state = new_state(span)
+        state = np.zeros(S_COUNT, np.int64)
+        state[S_FIRST] = np.iinfo(np.int64).max
+        state[S_LAST] = -1
+        state[S_FIXED_NETWORK] = -1
+        state[S_SPAN] = span
         self.tables = Tables(
             state=state,
             service_index=self._spaces["service"].cleared(1 << 14),
@@ -119,6 +120,8 @@ class WorkerTables:
             window_index=np.zeros(1 << 12, np.uint64),
             windows=np.zeros((1 << 11, w.WINDOW_WORDS), np.uint64),
             recent_window=np.zeros(1 << 10, np.uint32),
+            lost_packets=np.zeros((1 << 10, 4), np.uint64),
+            network_sides=np.zeros(1 << 11, np.uint64),
         )
         state[S_SLOT_SECONDS] = HOUR
         state[S_NETWORKS] = state[S_OBSERVERS] = 1  # number 0 is the empty name, which no index slot points to
@@ -174,11 +177,13 @@ class WorkerTables:
         analyzers.kernels.text.room for the conditions."""
         now = self.tables
         state = now.state
-        if state[S_OBSERVERS] + BLOCK_ROWS >= MAX_OBSERVERS or state[S_NETWORKS] + BLOCK_ROWS >= MAX_NETWORKS:
+        most_observers, most_networks = MAX_OBSERVERS - BLOCK_ROWS, MAX_NETWORKS - NETWORK_BLOCKS * BLOCK_ROWS
+        if state[S_OBSERVERS] >= most_observers or state[S_NETWORKS] >= most_networks:
             raise TooManyNames(
-                f"more than {MAX_OBSERVERS - BLOCK_ROWS} interfaces or {MAX_NETWORKS - BLOCK_ROWS} networks; "
-                "give the input in parts"
+                f"more than {most_observers} interfaces or {most_networks} networks; give the input in parts"
             )
+        while state[S_WINDOWS] + 2 * BLOCK_ROWS > MAX_WINDOWS:
+            self.coarsen_windows()
         changed: dict[str, Any] = {}
         span = np.uint64(state[S_SPAN])
 
@@ -192,15 +197,20 @@ class WorkerTables:
             changed, "connection", "connections", int(state[S_CONNECTIONS]), BLOCK_ROWS, sliced(t.rehash_connections)
         )
         self._grow_rows(changed, "address", "addresses", int(state[S_ADDRESSES]), 2 * BLOCK_ROWS, t.rehash_addresses)
-        self._grow_texts(changed, "observer", int(state[S_OBSERVERS]), arena_bytes)
-        self._grow_texts(changed, "network", int(state[S_NETWORKS]), arena_bytes)
+        self._grow_texts(changed, "observer", int(state[S_OBSERVERS]), arena_bytes, 1)
+        self._grow_texts(changed, "network", int(state[S_NETWORKS]), arena_bytes, NETWORK_BLOCKS)
+        wanted = {
+            "recent_window": int(state[S_OBSERVERS]) + BLOCK_ROWS,
+            "lost_packets": int(state[S_OBSERVERS]) + BLOCK_ROWS,
+            "network_sides": int(state[S_NETWORKS]) + NETWORK_BLOCKS * BLOCK_ROWS,
+        }
+        for name, size in wanted.items():
+            array = getattr(now, name)
+            while size > array.shape[0]:
+                array = changed[name] = _doubled(array, array.shape[0])
         while changed.get("observer_network", now.observer_network).size < state[S_OBSERVERS] + BLOCK_ROWS:
             old = changed.get("observer_network", now.observer_network)
             changed["observer_network"] = np.concatenate([old, np.full(old.size, -1, np.int64)])
-        while changed.get("recent_window", now.recent_window).size < state[S_OBSERVERS] + BLOCK_ROWS:
-            changed["recent_window"] = _doubled(changed.get("recent_window", now.recent_window), now.recent_window.size)
-        while state[S_WINDOWS] + 2 * BLOCK_ROWS > MAX_WINDOWS:
-            self.coarsen_windows()
         self._grow_windows(changed, 2 * BLOCK_ROWS)
         if changed:
             self.tables = now._replace(**changed)
@@ -241,23 +251,24 @@ class WorkerTables:
         w.coarser(now.windows, int(now.state[S_WINDOWS]), now.state, now.window_index)
 
     def clear_windows(self) -> None:
-        """Know of no windows, with slots of an hour."""
+        """Know of no windows, with slots of an hour, and of no lost packets."""
         now = self.tables
+        now.lost_packets[:] = 0
         now.state[S_WINDOWS], now.state[S_SLOT_SECONDS] = 0, HOUR
         now.window_index[:] = 0
         now.recent_window[:] = 0
 
-    def _grow_texts(self, changed: dict[str, Any], kind: str, count: int, arena_bytes: int) -> None:
+    def _grow_texts(self, changed: dict[str, Any], kind: str, count: int, arena_bytes: int, blocks: int) -> None:
         index = getattr(self.tables, f"{kind}_index")
         names = getattr(self.tables, f"{kind}_names")
         arena = getattr(self.tables, f"{kind}_arena")
         used = int(names[count - 1, 3] & t.MASK32) + int(names[count - 1, 3] >> t.U32) if count else 0
-        while count + BLOCK_ROWS > names.shape[0]:
+        while count + blocks * BLOCK_ROWS > names.shape[0]:
             names = _doubled(names, count)
-        while used + BLOCK_BYTES + 64 + arena_bytes > arena.size:
+        while used + blocks * (BLOCK_BYTES + BLOCK_ROWS) + 64 + arena_bytes > arena.size:
             arena = _doubled(arena, used)
         size = index.size
-        while 2 * (count + BLOCK_ROWS) > size:
+        while 2 * (count + blocks * BLOCK_ROWS) > size:
             size *= 2
         if size != index.size:
             index = np.zeros(size, np.uint64)
@@ -334,18 +345,14 @@ class WorkerTables:
             self.make_room()
             part, now = rows[start : start + BLOCK_ROWS], self.tables
             state[S_CONNECTIONS] = t.upsert_connections(
-                part,
-                len(part),
-                np.uint64(state[S_SPAN]),
-                now.connection_index,
-                now.connections,
+                part, len(part), np.uint64(state[S_SPAN]), now.connection_index, now.connections,
                 int(state[S_CONNECTIONS]),
-            )
+            )  # fmt: skip
 
     def clear(self) -> None:
         """Forget rows and totals, keep names: the tables can be filled again, and touched pages are used again."""
         state = self.tables.state
-        state[S_SERVICES] = state[S_CONNECTIONS] = state[S_ADDRESSES] = state[S_RECORDS] = state[S_OUTSIDE] = 0
+        state[S_SERVICES] = state[S_CONNECTIONS] = state[S_ADDRESSES] = state[S_RECORDS] = 0
         state[S_FIRST] = np.iinfo(np.int64).max
         state[S_LAST] = -1
         self.tables = self.tables._replace(
@@ -367,11 +374,6 @@ class WorkerTables:
             connections=np.zeros((1, t.CONNECTION_WORDS), np.uint64),
             addresses=np.zeros((1, t.ADDRESS_WORDS), np.uint64),
         )
-
-    def keep_window(self, since: int | None, until: int | None) -> None:
-        """Records that end before `since` or not before `until` (s UTC) are from now on only counted."""
-        self.tables.state[S_SINCE] = max(0, since or 0)
-        self.tables.state[S_UNTIL] = ALWAYS if until is None else max(0, since or 0, until)
 
     def fix(self, network: int, observer: int) -> None:
         """What the next source's records get: a network number (-1: by interface) and an observer number."""

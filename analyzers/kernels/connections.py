@@ -28,8 +28,8 @@ from analyzers.kernels.ipv4_flows import (
 from analyzers.kernels.jit import inlined, kernel, prefetch
 from analyzers.kernels.pcap import walk_pcap
 from analyzers.kernels.pcapng import walk_pcapng
-from analyzers.kernels.record import S_CONNECTIONS, S_SINCE, S_SPAN, S_UNTIL
 from analyzers.kernels.tables import (
+    ALL_TIME,
     ASK_A,
     ASK_B,
     FIN_A,
@@ -52,6 +52,7 @@ from analyzers.kernels.tables import (
     joined_times,
     slice_of,
 )
+from analyzers.kernels.window import inside
 
 PACKETS_AT_ONCE = 128
 """Few enough that what is passed from step to step stays in the first-level cache."""
@@ -62,10 +63,8 @@ C_PACKETS = 1  # packets that are in the table
 C_ERRORS = 2  # ICMP errors, which are not
 C_FIRST = 3  # earliest and latest time of a packet, seconds UTC
 C_LAST = 4
-C_OUTSIDE = 5  # packets before C_SINCE or not before C_UNTIL, seconds UTC; they are not in the table
-C_SINCE = 6
-C_UNTIL = 7
-COUNTERS = 8
+C_OUTSIDE = 5  # packets outside of the window, which are not in the table
+COUNTERS = 6
 
 ROOM = -1
 """Instead of an Outcome: the table needs room for PACKETS_AT_ONCE more rows before it can go on."""
@@ -200,7 +199,7 @@ def _add_packet(new: Any, span: Any, index: Any, mask: Any, rows: Any, count: An
 
 @kernel
 def add_packets(packets: Any, n: Any, network: Any, observer: Any, facts: Any, target: Any) -> None:
-    """Add the first `n` packets to the target; what lies outside of its window of time and ICMP errors, which quote a
+    """Add the first `n` packets to the target; what lies outside of the window of time, and ICMP errors, which quote a
     packet that never arrived, are counted only.
 
     The caller guarantees room: n rows in the table, an index at most half full afterwards, n flows.
@@ -211,11 +210,10 @@ def add_packets(packets: Any, n: Any, network: Any, observer: Any, facts: Any, t
     first, last = counters[C_FIRST], counters[C_LAST]
     general, short = np.int64(0), np.int64(0)
     cuts = facts.cut_keys.shape[0] > 0
-    since, until = counters[C_SINCE], counters[C_UNTIL]
     span = np.uint64(target.flows.counts[F_SPAN])
     for i in range(n):
         time = np.int64(packets.time[i])
-        if time < since or time >= until:
+        if not inside(time, facts.window):
             counters[C_OUTSIDE] += 1
             continue
         first = min(first, time)
@@ -257,12 +255,13 @@ class Target(NamedTuple):
     small: NDArray[np.uint64]  # [PACKETS_AT_ONCE, FLOW_WORDS], scratch
 
     @staticmethod
-    def over(index: NDArray[np.uint64], rows: NDArray[np.uint64], state: NDArray[np.int64], flows: Flows) -> Target:
-        """The table of a worker whose `state` (int64[S_COUNT]) tells its row count, time slices and window."""
+    def over(
+        index: NDArray[np.uint64], rows: NDArray[np.uint64], count: int, flows: Flows, span: int = int(ALL_TIME)
+    ) -> Target:
+        """A table that has `count` rows; nothing else was counted yet. `span`: seconds of its time slices."""
+        flows.counts[F_SPAN] = span
         counters = np.zeros(COUNTERS, np.int64)
-        counters[C_CONNECTIONS] = state[S_CONNECTIONS]
-        counters[C_SINCE], counters[C_UNTIL] = state[S_SINCE], state[S_UNTIL]
-        flows.counts[F_SPAN] = state[S_SPAN]
+        counters[C_CONNECTIONS] = count
         counters[C_FIRST] = np.iinfo(np.int64).max
         counters[C_LAST] = -1
         batch = np.zeros((PACKETS_AT_ONCE, PACKET_WORDS), np.uint64)

@@ -29,11 +29,8 @@ from analyzers.kernels.record import (
     S_FIXED_NETWORK,
     S_FIXED_OBSERVER,
     S_LAST,
-    S_OUTSIDE,
     S_RECORDS,
-    S_SINCE,
     S_SPAN,
-    S_UNTIL,
 )
 from analyzers.kernels.tables import (
     CLIENT_INTERNED,
@@ -60,6 +57,7 @@ from analyzers.kernels.tables import (
     service_hash,
     slice_of,
 )
+from analyzers.kernels.transit import swapped
 
 EPHEMERAL = np.uint64(32768)  # Linux: 32768 to 60999; IANA and Windows: 49152 up
 ANY_NETWORK = np.uint64(0xFFFF)
@@ -80,6 +78,7 @@ def orient(
     count: Any,
     state: Any,
     observer_network: Any,
+    network_sides: Any,
     address_index: Any,
     addresses: Any,
     facts: Any,
@@ -91,7 +90,6 @@ def orient(
 ) -> Any:
     """Records parsed[:, :count] with kept[i] == 1 to service rows and connection rows; returns how many of each.
 
-    Records that end outside of the window [S_SINCE, S_UNTIL) are only counted.
     Service rows come with their hashes and slices, as analyzers.kernels.tables.add_services takes them.
 
     The network of a record is its own VPC id, else the one fixed for the source, else its interface's, else number 0.
@@ -107,17 +105,11 @@ def orient(
     latest = state[S_LAST]
     span = np.uint64(state[S_SPAN])
     mask = np.uint64(service_index.size - 1)
-    since = np.uint64(state[S_SINCE])
-    window = np.uint64(state[S_UNTIL]) - since
-    outside = 0
     for i in range(count):
         if kept[i] != 1:
             continue
         first = parsed[P_FIRST, i]
         last = parsed[P_LAST, i]
-        if last - since >= window:  # unsigned: what ends before the window is far behind it, too
-            outside += 1
-            continue
         earliest = min(earliest, first)
         latest = max(latest, np.int64(last))
         observer = parsed[P_INTERFACE, i] - U1 if parsed[P_INTERFACE, i] != U0 else fixed_observer
@@ -129,8 +121,11 @@ def orient(
         source_epoch = U0
         target_epoch = U0
         if cuts:
-            source_epoch = epoch(parsed[P_SRC_HI, i], parsed[P_SRC_LO, i], network, first, last, facts)
-            target_epoch = epoch(parsed[P_DST_HI, i], parsed[P_DST_LO, i], network, first, last, facts)
+            source_network = target_network = network
+            if network_sides[network] != U0:
+                source_network, target_network = ends_of_pair(network_sides[network], parsed, i)
+            source_epoch = epoch(parsed[P_SRC_HI, i], parsed[P_SRC_LO, i], source_network, first, last, facts)
+            target_epoch = epoch(parsed[P_DST_HI, i], parsed[P_DST_LO, i], target_network, first, last, facts)
         flags = parsed[P_FLAGS, i]
         sport = parsed[P_SPORT, i]
         dport = parsed[P_DPORT, i]
@@ -181,8 +176,16 @@ def orient(
     state[S_FIRST] = np.int64(earliest)
     state[S_LAST] = latest
     state[S_RECORDS] += settled + unsettled
-    state[S_OUTSIDE] += outside
     return settled, unsettled
+
+
+@kernel
+def ends_of_pair(sides: Any, parsed: Any, i: Any) -> Any:
+    """Networks of source and destination of a record between two networks (see analyzers.kernels.transit)."""
+    lower, higher = sides >> U32, sides & MASK32
+    if swapped(parsed, i):
+        lower, higher = higher, lower
+    return max(lower, U1) - U1, max(higher, U1) - U1
 
 
 @inlined

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 # Columns of parsed records (uint64[PARSED_WORDS, >= BLOCK_ROWS]): a row of the array for each, a column for each record
 P_SRC_HI, P_SRC_LO, P_DST_HI, P_DST_LO, P_SPORT, P_DPORT, P_PROTOCOL, P_PACKETS, P_BYTES, P_FIRST, P_LAST = range(11)
 P_VERDICT, P_FLAGS, P_INTERFACE, P_INTERFACE_END, P_NETWORK, P_NETWORK_END = range(11, 17)
-PARSED_WORDS = 17
+P_PEER_NETWORK, P_PEER_NETWORK_END, P_LOST = range(17, 20)
+PARSED_WORDS = 23
+# P_PEER_NETWORK, the destination's network, and P_LOST, four counters of lost packets, are set only by formats that
+# have them, those of transit gateways.
 # P_INTERFACE and P_NETWORK are spans of the buffer while parsing, number + 1 of the interned name (0: none) after it.
 
 NO_FLAGS = np.uint64(0x8000)
@@ -27,27 +29,10 @@ NO_FLAGS = np.uint64(0x8000)
     S_FIXED_NETWORK,
     S_FIXED_OBSERVER,
     S_SPAN,
-    S_SINCE,
-    S_UNTIL,
     S_OUTSIDE,
     S_WINDOWS,
     S_SLOT_SECONDS,
     S_COUNT,
-) = range(17)
+) = range(15)
+# S_OUTSIDE: records that end outside of the window (Facts.window)
 # S_SPAN: seconds of a time slice, or analyzers.kernels.tables.ALL_TIME
-# S_SINCE <= S_UNTIL: records and packets that end before the one (s UTC), or not before the other, are only counted,
-# in S_OUTSIDE
-
-ALWAYS = np.iinfo(np.int64).max
-"""S_UNTIL of a window that never ends."""
-
-
-def new_state(span: int) -> NDArray[np.int64]:
-    """Counters of nothing yet. `span`: seconds of a time slice, or analyzers.kernels.tables.ALL_TIME."""
-    state = np.zeros(S_COUNT, np.int64)
-    state[S_FIRST] = np.iinfo(np.int64).max
-    state[S_LAST] = -1
-    state[S_FIXED_NETWORK] = -1
-    state[S_SPAN] = span
-    state[S_UNTIL] = ALWAYS
-    return state

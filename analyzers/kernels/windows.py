@@ -19,14 +19,13 @@ from analyzers.kernels.record import (
     P_INTERFACE,
     P_LAST,
     S_FIXED_OBSERVER,
-    S_SINCE,
     S_SLOT_SECONDS,
-    S_UNTIL,
     S_WINDOWS,
 )
 from analyzers.kernels.tables import ALL_ONES, HIGH32, MASK32, U0, U1, U32, U40, mix, place
 
 WINDOW_WORDS = 4
+U57 = np.uint64(57)
 PARTS = np.uint64(60)
 """A slot is looked at in so many parts: minutes of an hour."""
 
@@ -36,30 +35,34 @@ KEPT, NODATA, SKIPDATA = 1, 2, 3
 
 @kernel
 def mark_windows(parsed: Any, kept: Any, count: Any, state: Any, index: Any, rows: Any, recent: Any) -> None:
-    """Enter the windows of records parsed[:, :count] whose interface is known, and that end in [S_SINCE, S_UNTIL).
+    """Enter the windows of records parsed[:, :count] whose interface is known.
 
     `recent` uint32[observers]: row + 1 of each observer's slot that was marked last. The caller guarantees room for
     two more rows a record.
     """
     slot_seconds = np.uint64(state[S_SLOT_SECONDS])
-    part_seconds = slot_seconds // PARTS
-    since = np.uint64(state[S_SINCE])
-    window = np.uint64(state[S_UNTIL]) - since
+    # x // part_seconds for x below slot_seconds by a multiplication: exact while slot_seconds * part_seconds < 2^57
+    part_inverse = (U1 << U57) // (slot_seconds // PARTS) + U1
+    slot = U0
+    slot_begin = U0
     for i in range(count):
-        if kept[i] == 0 or parsed[P_LAST, i] - since >= window:
+        if kept[i] == 0:
             continue
         observer = parsed[P_INTERFACE, i] - U1 if parsed[P_INTERFACE, i] != U0 else np.uint64(state[S_FIXED_OBSERVER])
         first = parsed[P_FIRST, i]
         last = max(parsed[P_LAST, i], first)
         if observer == U0 or last == U0:
             continue
-        slot = first // slot_seconds
-        begin = (first - slot * slot_seconds) // part_seconds
-        to_slot = last // slot_seconds
-        end = (last - to_slot * slot_seconds) // part_seconds
-        if to_slot == slot:
+        if first - slot_begin >= slot_seconds:  # neighbours mostly lie in one slot
+            slot = first // slot_seconds
+            slot_begin = slot * slot_seconds
+        begin = ((first - slot_begin) * part_inverse) >> U57
+        if last - slot_begin < slot_seconds:
+            end = ((last - slot_begin) * part_inverse) >> U57
             mark(observer, slot, begin, end, kept[i], True, state, index, rows, recent)
         else:
+            to_slot = last // slot_seconds
+            end = ((last - to_slot * slot_seconds) * part_inverse) >> U57
             mark(observer, slot, begin, PARTS - U1, kept[i], True, state, index, rows, recent)
             mark(observer, to_slot, U0, end, kept[i], False, state, index, rows, recent)
 

@@ -218,7 +218,7 @@ def _remove_files(committed: CommittedStore, job: str) -> None:
         return  # it may have been committed, and only the answer was lost
     if any(commit.job == job for commit in committed.commits):
         return
-    for table in ("flows", "connections", "sources", "skips", "windows"):
+    for table in ("flows", "connections", "sources", "skips", "losses", "windows"):
         try:
             for name in committed.place.names(table):
                 if name.startswith(f"{table}/{job}-"):

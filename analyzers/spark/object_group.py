@@ -1,14 +1,14 @@
-"""What one task reads: a group of objects to partial rows, added up as far as the memory allows.
+"""What one task reads: a group of objects to partial rows, added up by slice as far as the memory allows.
 
-The tables hold one object at a time, because one that fails in the middle must leave nothing; then its rows join those
-of the same flow log. No row spans a time slice, here as there.
+The tables hold one object at a time, so that every row's slice is that of its own first record, as it is when a single
+machine takes the objects; then its rows join those of their slice.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -20,11 +20,12 @@ from analyzers.ingest.coverage import SkipCounts
 from analyzers.ingest.flow_logs import flow_log_of
 from analyzers.ingest.reading import Item, Worker, plan
 from analyzers.ingest.sources import Source
-from analyzers.ingest.windows import Windows
+from analyzers.ingest.windows import Windows, lost_in
 from analyzers.ingest.worker_tables import WorkerTables
 from analyzers.kernels import tables as t
 from analyzers.kernels.record import S_CONNECTIONS, S_FIRST, S_LAST, S_RECORDS, S_SERVICES
 from analyzers.kernels.separators import BLOCK_ROWS
+from analyzers.objects.key_layout import Window
 from analyzers.objects.object_stream import begun_ahead
 from analyzers.spark.partial_rows import fact_batch, partial_batch, window_batch
 from analyzers.store.identity import Identity, identity_of
@@ -56,21 +57,19 @@ def read_group(sources: Sequence[Source], options: GroupOptions) -> Iterator[pa.
         yield fact_batch(group.facts[start : start + BATCH_ROWS])
 
 
-class _Sums:
-    """Rows of one flow log, numbered as the group's tables number names and addresses."""
+class _Slice:
+    """Rows of one time slice, numbered as the group's tables number names and addresses."""
 
-    def __init__(self, span: int) -> None:
-        self.services = _Rows(t.SERVICE_WORDS, span)
-        self.connections = _Rows(t.CONNECTION_WORDS, span)
+    def __init__(self) -> None:
+        self.services = _Rows(t.SERVICE_WORDS)
+        self.connections = _Rows(t.CONNECTION_WORDS)
 
 
 class _Rows:
     """A growing table of service or connection rows."""
 
-    def __init__(self, words: int, span: int) -> None:
-        """`span`: seconds of a time slice."""
+    def __init__(self, words: int) -> None:
         self.count = 0
-        self._span = np.uint64(span)
         self._service = words == t.SERVICE_WORDS
         self.rows = np.zeros((1 << 12, words), np.uint64)
         self._index = np.zeros(1 << 13, np.uint64)
@@ -82,12 +81,12 @@ class _Rows:
             self._make_room()
             part = rows[start : start + BLOCK_ROWS]
             if self._service:
-                hashes, slices, candidates = self._scratch
+                hashes, slices, candidates = self._scratch[0], self._scratch[1], self._scratch[2]
                 self.count = t.upsert_services(
-                    part, len(part), self._span, hashes, slices, candidates, self._index, self.rows, self.count
+                    part, len(part), t.ALL_TIME, hashes, slices, candidates, self._index, self.rows, self.count
                 )
             else:
-                self.count = t.upsert_connections(part, len(part), self._span, self._index, self.rows, self.count)
+                self.count = t.upsert_connections(part, len(part), t.ALL_TIME, self._index, self.rows, self.count)
 
     def _make_room(self) -> None:
         needed = self.count + BLOCK_ROWS
@@ -97,8 +96,10 @@ class _Rows:
             self.rows = grown
         if 2 * needed > self._index.size:
             self._index = np.zeros(4 * self._index.size, np.uint64)
-            rehash = t.rehash_services if self._service else t.rehash_connections
-            rehash(self.rows, self.count, self._index, self._span)
+            if self._service:
+                t.rehash_services(self.rows, self.count, self._index, t.ALL_TIME)
+            else:
+                t.rehash_connections(self.rows, self.count, self._index, t.ALL_TIME)
 
 
 class _Group:
@@ -112,15 +113,17 @@ class _Group:
         interfaces = {i: number[n] for i, n in ingest.interface_networks.items()}
         self._options = options
         self._tables = WorkerTables(networks, interfaces, span=options.slice_seconds)
-        self._worker = Worker(self._tables, cut_facts(ingest, networks), ingest.networks)
+        self._worker = Worker(
+            self._tables, cut_facts(replace(ingest, window=Window()), networks), ingest.networks, outer=ingest.outer
+        )
         self._windows = Windows()
-        self._sums: dict[str, _Sums] = {}  # by flow log, because observers' names tell it
+        self._slices: dict[tuple[str, int], _Slice] = {}  # by flow log and number of the slice
 
     def read(self, sources: Sequence[Source]) -> Iterator[pa.RecordBatch]:
         """Partial rows of all of them, in batches that Spark's memory takes."""
         for entry in begun_ahead(map(self._planned, sources)):
             self._take(entry)
-            if sum(one.services.count + one.connections.count for one in self._sums.values()) > ROWS_HELD:
+            if sum(one.services.count + one.connections.count for one in self._slices.values()) > ROWS_HELD:
                 yield from self._emptied()
         yield from self._emptied()
         batch = window_batch(*self._windows.rows)
@@ -130,14 +133,16 @@ class _Group:
     def _planned(self, source: Source) -> _Planned:
         skips: list[SkipCounts] = []
         # whole: a task has one thread, and an object's rows must not come in parts
-        ingest = self._options.ingest
-        items, formats = plan([source], ingest.format, frozenset({source.name}), skips, ingest.log_formats)
+        items, formats = plan(
+            [source], self._options.ingest.format, frozenset({source.name}), skips, self._options.ingest.log_formats
+        )
         return _Planned(source, items, formats, skips)
 
     def _take(self, entry: _Planned) -> None:
         """One object's rows to their slices, and its facts; or neither."""
         facts = SourceFacts(entry.source.name, next(iter(entry.formats), ""), skips=entry.skips)
         worker = self._worker
+        self._tables.flow_log = flow_log_of(entry.source.name)
         before = worker.bytes_read
         worker.skips.clear()
         worker.formats.clear()
@@ -158,14 +163,28 @@ class _Group:
         facts.format = facts.format or next(iter(worker.formats), "")
         facts.bytes_read = worker.bytes_read - before
         facts.add(int(state[S_RECORDS]), int(state[S_FIRST]), int(state[S_LAST]))
+        facts.add_lost(lost_in(self._tables))
         self.facts.append(fact_text(identity, facts))
-        now = self._tables.tables
-        self._tables.flow_log = flow_log_of(entry.source.name)
         self._windows.take(self._tables)
-        sums = self._sums.setdefault(self._tables.flow_log, _Sums(self._options.slice_seconds))
-        sums.services.add(now.services[: state[S_SERVICES]])
-        sums.connections.add(now.connections[: state[S_CONNECTIONS]])
+        self._to_slices()
         self._clear()
+
+    def _to_slices(self) -> None:
+        """The object's rows to their slices."""
+        flow_log = self._tables.flow_log
+        now = self._tables.tables
+        state = now.state
+        for counter, rows, word, kind in (
+            (S_SERVICES, now.services, 7, "services"),
+            (S_CONNECTIONS, now.connections, 12, "connections"),
+        ):
+            rows = rows[: state[counter]]
+            first = (rows[:, word] >> t.U32).astype(np.int64)
+            slices = first // self._options.slice_seconds
+            for number in np.unique(slices).tolist():
+                inside = slices == number
+                target: _Rows = getattr(self._slices.setdefault((flow_log, number), _Slice()), kind)
+                target.add(rows if inside.all() else rows[inside])
 
     def _clear(self) -> None:
         """Forget the object's rows; names and addresses keep their numbers."""
@@ -182,8 +201,8 @@ class _Group:
         tables = self._tables
         stretches = Stretches(self._options.ingest.cuts)
         kept = tables.tables
-        everything, self._sums = self._sums, {}
-        for flow_log, one in everything.items():
+        slices, self._slices = self._slices, {}
+        for (flow_log, _), one in slices.items():
             tables.flow_log = flow_log
             names = {"network": tables.network_names(), "observer": tables.observer_names()}
             state = kept.state.copy()
@@ -215,14 +234,11 @@ def fact_text(identity: Identity, facts: SourceFacts) -> str:
     plain = {field.name: getattr(facts, field.name) for field in fields(facts) if field.name != "skips"}
     skips: list[dict[str, Any]] = [
         {
-            "counts": dict(part.counts),
-            "samples": dict(part.samples),
-            "notes": sorted(part.notes),
-            "unit": part.unit,
-            "plain": part.plain,
+            "counts": dict(one.counts), "samples": dict(one.samples), "notes": sorted(one.notes),
+            "unit": one.unit, "plain": one.plain,
         }
-        for part in facts.skips
-    ]
+        for one in facts.skips
+    ]  # fmt: skip
     return json.dumps({"identity": asdict(identity), "facts": plain, "skips": skips})
 
 

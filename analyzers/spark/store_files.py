@@ -14,8 +14,8 @@ import pyarrow.parquet as parquet
 from analyzers.spark.object_group import read_fact
 from analyzers.spark.partial_rows import facts_of, store_columns
 from analyzers.store.places import Place, place_of
-from analyzers.store.schema import CONNECTIONS, FLOWS, SKIPS, SOURCES, WINDOWS, StoreTable
-from analyzers.store.write import merged_counts
+from analyzers.store.schema import CONNECTIONS, FLOWS, LOSSES, SKIPS, SOURCES, WINDOWS, StoreTable
+from analyzers.store.write import loss_rows, merged_counts
 
 ROWS_A_FILE = 4 << 20
 """A file of so many rows is finished and written: some 100 MB, and what a task holds."""
@@ -48,7 +48,7 @@ class _Writer:
         self._place = place
         self._job = job
         self._rows: dict[str, list[pa.Table]] = {FLOWS.name: [], CONNECTIONS.name: [], WINDOWS.name: []}
-        self._facts: dict[str, list[dict[str, Any]]] = {SOURCES.name: [], SKIPS.name: []}
+        self._facts: dict[str, list[dict[str, Any]]] = {SOURCES.name: [], SKIPS.name: [], LOSSES.name: []}
         self._done: list[tuple[str, str, list[str]]] = []
 
     def add(self, table: StoreTable, rows: pa.Table) -> None:
@@ -71,7 +71,7 @@ class _Writer:
                 "key": identity.key, "name": facts.name, "size": identity.size, "digest": identity.digest,
                 "modified": identity.modified, "format": facts.format, "bytes_read": facts.bytes_read,
                 "records": facts.records, "first": facts.first, "last": facts.last, "merged": MERGED_FOR_GOOD,
-                "notes": sorted(merged.notes), "unit": merged.unit, "plain": merged.plain, "id": 0,
+                "notes": sorted(merged.notes), "unit": merged.unit, "plain": merged.plain,
             }
         )  # fmt: skip
         for reason, count in sorted(merged.counts.items()):
@@ -83,15 +83,17 @@ class _Writer:
                 }
             )  # fmt: skip
 
+        self._facts[LOSSES.name] += [{"source": identity.key, **row} for row in loss_rows(facts)]
+
     def finished(self) -> list[tuple[str, str, list[str]]]:
         """Write what is held; everything that was written."""
         for table in (FLOWS, CONNECTIONS, WINDOWS):
             if self._rows[table.name]:
                 self._write(table, pa.concat_tables(self._rows[table.name]))
-        for table in (SOURCES, SKIPS):
+        for table in (SOURCES, SKIPS, LOSSES):
             rows = self._facts[table.name]
             if rows:
-                schema = pa.schema([(c.name, _ARROW_TYPES[c.parquet_type]) for c in table.columns])
+                schema = pa.schema([(c.name, _ARROW_TYPES[c.parquet_type]) for c in table.columns if c.name != "id"])
                 keys = [str(row["key"]) for row in rows] if table is SOURCES else []
                 self._write(table, pa.Table.from_pylist(rows, schema), keys)
         return self._done

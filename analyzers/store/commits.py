@@ -2,7 +2,7 @@
 
     _flowctl_store.json            {"schema": 1, "slice_seconds": 3600, "commits": true}
     commits/00000001.json          {"job": "...", "files": {"flows": ["flows/<job>-00000-<attempt>.parquet", ...], ...}}
-    flows/, connections/, sources/, skips/, windows/
+    flows/, connections/, sources/, skips/, losses/, windows/
 
 A job writes its files under names of its own, then creates the next commit, which names them and, in its `sources`,
 the objects whose rows they hold. Creating a commit is atomic and fails when another job was faster. So a job that dies
@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 from analyzers.store.database import StoreError
 from analyzers.store.identity import Identity
 from analyzers.store.places import Place
-from analyzers.store.schema import CONNECTIONS, FLOWS, MARKER, SKIPS, SLICE_SECONDS, SOURCES, VERSION, WINDOWS
+from analyzers.store.schema import CONNECTIONS, FLOWS, LOSSES, MARKER, SKIPS, SLICE_SECONDS, SOURCES, VERSION, WINDOWS
 
-TABLES = (SOURCES, SKIPS, WINDOWS, FLOWS, CONNECTIONS)
+TABLES = (SOURCES, SKIPS, LOSSES, WINDOWS, FLOWS, CONNECTIONS)
 FOLDER = "commits"
 
 

@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -23,8 +23,10 @@ from analyzers.ingest.coverage import SkipCounts, merge_skips
 from analyzers.ingest.flow_logs import flow_log_of
 from analyzers.ingest.reading import Item, MixedFormats, Worker, plan
 from analyzers.ingest.sources import InputError, Source, expand
+from analyzers.ingest.windows import lost_in
 from analyzers.kernels.record import S_FIRST, S_LAST, S_RECORDS
 from analyzers.kernels.tables import ALL_TIME
+from analyzers.objects.key_layout import Window
 from analyzers.store.identity import Change, Identity, change_since, identity_of, key_of
 from analyzers.store.memory import BoundedTables, Shares, divide
 from analyzers.store.rows import Columns, Emptier
@@ -370,7 +372,13 @@ class _Hand:
             self._check,
             span=intake._store.slice_seconds or int(ALL_TIME),
         )
-        self._worker = Worker(self._tables, cut_facts(options, networks), options.networks, self._progress)
+        self._worker = Worker(
+            self._tables,
+            cut_facts(replace(options, window=Window()), networks),
+            options.networks,
+            self._progress,
+            outer=options.outer,
+        )
         self._emptiers: dict[str, Emptier] = {}  # by flow log, because observers' names tell it
         self._records = 0
         self._bytes = 0
@@ -408,6 +416,7 @@ class _Hand:
             return
         with one.lock:
             one.facts.add(int(state[S_RECORDS]), int(state[S_FIRST]), int(state[S_LAST]))
+            one.facts.add_lost(lost_in(tables))
         self._records += int(state[S_RECORDS])
         store = self._intake._store
         fresh = Emptier(self._intake._options.cuts, store.slice_seconds, store.numbers_of)

@@ -23,7 +23,7 @@ class ParquetFiles:
         try:
             marker = read_marker(place)
             if marker is None:
-                raise StoreError(f"{path}: there is no {MARKER}, so no flow store; name another")
+                raise StoreError(f"{path}: there is no {MARKER} in it, so it is no flow store; name another")
             self.slice_seconds = int(str(marker["slice_seconds"]))
             names = _committed_names(place) if marker.get("commits") else _all_names(place)
             root = _fetched(place, names, folder) if isinstance(place, ObjectPlace) else Path(path)
@@ -38,6 +38,20 @@ class ParquetFiles:
         """SQL that reads a table's rows, or nothing when it has no files."""
         files = self._files.get(table)
         return f"read_parquet([{', '.join(map(quoted, files))}], hive_partitioning = false)" if files else ""
+
+
+def slice_seconds_at(path: str) -> int:
+    """Length of the slices of a store of Parquet files, in seconds. Raises StoreError."""
+    marker = read_marker(place_of(path))
+    if marker is None:
+        raise StoreError(f"{path}: there is no {MARKER} in it, so it is no flow store; name another")
+    return int(str(marker["slice_seconds"]))
+
+
+def bytes_at(url: str) -> int:
+    """Size of all objects of a store. Raises OSError."""
+    place = ObjectPlace(url)
+    return sum(found.size for table in TABLES for found in place.objects(table.name))
 
 
 def is_parquet_store(path: str) -> bool:

@@ -12,13 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analyzers.store.database import StoreError, check_version, insert, plain_errors, quoted
+from analyzers.store.database import StoreError, absolute, check_version, insert, plain_errors, quoted
 from analyzers.store.parquet_files import ParquetFiles, is_parquet_store
 from analyzers.store.schema import (
     CONNECTIONS,
     FLOWS,
+    LOSSES,
     SKIPS,
     SOURCES,
+    TABLES,
     WINDOWS,
     StoreTable,
     from_parquet,
@@ -49,7 +51,7 @@ def attach(connection: duckdb.DuckDBPyConnection, number: int, path: str, folder
     with plain_errors(path):
         if not Path(path).exists():
             raise StoreError(f"{path}: there is no such store; flowctl ingest makes one")
-        connection.execute(f"ATTACH {quoted(path)} AS {name} (READ_ONLY)")
+        connection.execute(f"ATTACH {quoted(absolute(path))} AS {name} (READ_ONLY)")
     check_version(connection, path, f"{name}.")
     return Part(number, f"{name}.", path)
 
@@ -60,7 +62,7 @@ def _attach_parquet(connection: duckdb.DuckDBPyConnection, number: int, path: st
     name = f"part{number}"
     with plain_errors(path):
         connection.execute(f"CREATE SCHEMA {name}")
-        files = {table.name: there.sql(table.name) for table in (SOURCES, SKIPS, WINDOWS, FLOWS, CONNECTIONS)}
+        files = {table.name: there.sql(table.name) for table in TABLES if table.parquet}
         for column in ("network", "observer"):
             names = (
                 " UNION ".join(
@@ -81,7 +83,7 @@ def _attach_parquet(connection: duckdb.DuckDBPyConnection, number: int, path: st
             f"SELECT row_number() OVER (ORDER BY key, name) AS id, {listed} FROM {keys}" if keys else _nothing(SOURCES)
         )
         connection.execute(f"CREATE TABLE {name}.sources AS {numbered}")
-        for table in (SKIPS, WINDOWS, FLOWS, CONNECTIONS):
+        for table in (SKIPS, LOSSES, WINDOWS, FLOWS, CONNECTIONS):
             connection.execute(f"CREATE VIEW {name}.{table.name} AS {_as_stored(table, files[table.name], name)}")
     return Part(number, f"{name}.", path)
 

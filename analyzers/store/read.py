@@ -10,7 +10,8 @@ import numpy as np
 from analyzers.flows import COLUMNS, Direction, Evidence, FlowTable
 from analyzers.ingest.coverage import SkipCounts
 from analyzers.ingest.direction import settle_rows
-from analyzers.store.database import plain_errors, whole_number
+from analyzers.ingest.formats.aws_vpc import LOST_REASONS
+from analyzers.store.database import Stages, plain_errors, whole_number
 from analyzers.store.memory import CONNECTION_BYTES, FLOW_BYTES
 from analyzers.store.merging import merge_expression, merged_rows, write_cuts
 from analyzers.store.parts import Names, Part, attach, unify_names
@@ -55,13 +56,15 @@ class Reading:
             known = tuple(network for network, _, _ in options.cuts)
             names = unify_names(self._connection, self._all, options.networks, options.interface_networks, known)
             cut = write_cuts(self._connection, options.cuts, names)
+            stages = Stages(self._connection, options.stage)
             for table in (FLOWS, CONNECTIONS):
+                stages.begin(f"merging rows of {table.name}")
                 select = merged_rows(table, self._all, options.window, cut=cut)
                 self._connection.execute(f"CREATE TABLE merged_{table.name} AS {select}")
             self._measure()
             flows, connections = (self._count(f"merged_{table.name}") for table in (FLOWS, CONNECTIONS))
             if connections and connections * CONNECTION_BYTES + flows * FLOW_BYTES > room:
-                settle_in_database(self._connection, options.declared)
+                settle_in_database(self._connection, options.declared, stages)
                 self._spill.limit(room // 4)
                 return _table(self._connection, ("merged_flows", "settled"), names)
             self._spill.limit(room // 4)
@@ -117,6 +120,9 @@ class Reading:
                 skips = self._connection.execute(
                     f"SELECT source, reason, count, offsets, samples FROM {part.prefix}skips"
                 ).fetchall()
+                losses = self._connection.execute(
+                    f"SELECT source, attachment, reason, packets FROM {part.prefix}losses"
+                ).fetchall()
             by_id = {row[0]: SourceFacts(*row[1:7]) for row in rows}
             for number, *_, notes, unit, plain in rows:
                 by_id[number].skips.append(
@@ -124,6 +130,8 @@ class Reading:
                 )
             for number, reason, count, offsets, samples in skips:
                 by_id[number].skips[0].add(reason, count, list(zip(offsets, samples, strict=True)))
+            for number, attachment, reason, packets in losses:
+                by_id[number].add_lost({attachment: [packets if one == reason else 0 for one in LOST_REASONS]})
             found += by_id.values()
         return sorted(found, key=lambda one: one.name)
 

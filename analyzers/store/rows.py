@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from analyzers.flows import PAIR
 from analyzers.ingest.direction import service_columns
 from analyzers.ingest.worker_tables import WorkerTables
 from analyzers.kernels import tables as t
@@ -45,7 +46,8 @@ class Stretches:
         return found
 
     def _code(self, epoch: int, hi: int, lo: int, network: str) -> int:
-        times = self._cuts.get((network, hi, lo)) or self._cuts[("", hi, lo)]
+        known = (self._cuts.get((name, hi, lo)) for name in (*network.split(PAIR), ""))
+        times = next(cuts for cuts in known if cuts)
         before = (epoch - 2) // 2
         since = max(1, times[before - 1]) if before else 1
         return 2 * since + (epoch & 1)

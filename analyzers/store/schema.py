@@ -2,9 +2,9 @@
 
 A store is either a DuckDB file or a directory (object-store prefix) of Parquet files:
 
-    DuckDB    tables meta, networks, observers, sources, skips, windows, flows, connections
+    DuckDB    tables meta, networks, observers, sources, skips, losses, windows, flows, connections
     Parquet   MARKER (JSON: {"schema": VERSION, "slice_seconds": n}), sources/*.parquet, skips/*.parquet,
-              windows/*.parquet, flows/*.parquet, connections/*.parquet
+              losses/*.parquet, windows/*.parquet, flows/*.parquet, connections/*.parquet
 
 `flows` has the records whose direction the records themselves settle, `connections` all others: both ports kept, ends
 in canonical order (a before b by address, then port), so that who serves can be settled over everything that is read.
@@ -216,6 +216,18 @@ WINDOWS = StoreTable(
     parquet=True,
 )
 
+LOSSES = StoreTable(
+    "losses",
+    "packets that transit gateways lost, by source, attachment and reason",
+    (
+        StoreColumn("source", "UINTEGER", "id", "the object", dictionary="sources"),
+        StoreColumn("attachment", "VARCHAR", "text", "id of the transit gateway attachment"),
+        StoreColumn("reason", "VARCHAR", "text", "why: one of analyzers.ingest.formats.aws_vpc.LOST_REASONS"),
+        StoreColumn("packets", "UBIGINT", "count", "how many"),
+    ),
+    parquet=True,
+)
+
 META = StoreTable(
     "meta",
     "facts about the store itself",
@@ -239,7 +251,7 @@ def _names(table: str, meaning: str) -> StoreTable:
 
 NETWORKS = _names("networks", "names of networks")
 OBSERVERS = _names("observers", "names of interfaces and captures")
-TABLES = (META, NETWORKS, OBSERVERS, SOURCES, SKIPS, WINDOWS, FLOWS, CONNECTIONS)
+TABLES = (META, NETWORKS, OBSERVERS, SOURCES, SKIPS, LOSSES, WINDOWS, FLOWS, CONNECTIONS)
 
 
 def create_statement(table: StoreTable, prefix: str = "") -> str:

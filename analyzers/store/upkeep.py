@@ -5,17 +5,18 @@ from __future__ import annotations
 import fnmatch
 import json
 import os
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import duckdb
 
 from analyzers.objects.object_store import is_url
-from analyzers.store.commits import read_marker
 from analyzers.store.database import (
+    Stage,
+    Stages,
     StoreError,
     make_tables,
     open_for_writing,
@@ -26,12 +27,12 @@ from analyzers.store.database import (
     whole_number,
 )
 from analyzers.store.merging import merge_expression
-from analyzers.store.parquet_files import is_parquet_store
+from analyzers.store.parquet_files import bytes_at, is_parquet_store, slice_seconds_at
 from analyzers.store.parts import Part, attach
-from analyzers.store.places import ObjectPlace, place_of
 from analyzers.store.schema import (
     CONNECTIONS,
     FLOWS,
+    LOSSES,
     MARKER,
     NETWORKS,
     OBSERVERS,
@@ -74,7 +75,7 @@ def store_info(path: str, memory: int, threads: int) -> StoreInfo:
     """Raises StoreError."""
     with (
         plain_errors(path),
-        TemporaryDirectory(prefix="flowctl-") as fetched,
+        tempfile.TemporaryDirectory(prefix="flowctl-") as fetched,
         duckdb.connect(":memory:", config=settings(memory, threads, "")) as connection,
     ):
         part = attach(connection, 1, path, Path(fetched))
@@ -113,16 +114,14 @@ def store_info(path: str, memory: int, threads: int) -> StoreInfo:
 
 def _size(path: str) -> int:
     if is_url(path):
-        return sum(found.size for table in TABLES for found in ObjectPlace(path).objects(table.name))
+        return bytes_at(path)
     place = Path(path)
     files: Iterator[Path] | list[Path] = place.rglob("*") if place.is_dir() else [place, Path(f"{path}.wal")]
     return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def _slice_seconds(connection: duckdb.DuckDBPyConnection, part: Part, path: str) -> int:
-    if not is_parquet_store(path):
-        return stored_slice_seconds(connection, part.prefix)
-    return int(str((read_marker(place_of(path)) or {})["slice_seconds"]))
+    return slice_seconds_at(path) if is_parquet_store(path) else stored_slice_seconds(connection, part.prefix)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +158,8 @@ def forget(path: str, patterns: Sequence[str], between: tuple[int, int] | None, 
             connection.execute(f"DELETE FROM {WINDOWS.name} WHERE {' AND '.join(conditions)}")
             objects = 0
             if patterns and not between:
-                connection.execute(f"DELETE FROM {SKIPS.name} WHERE source IN (SELECT id FROM chosen)")
+                for table in (SKIPS, LOSSES):
+                    connection.execute(f"DELETE FROM {table.name} WHERE source IN (SELECT id FROM chosen)")
                 objects = whole_number(connection, f"DELETE FROM {SOURCES.name} WHERE id IN (SELECT id FROM chosen)")
             connection.execute("COMMIT")
         return Forgotten(objects, rows, tuple(kept))
@@ -192,7 +192,9 @@ def _meets(pattern: str, key: str, name: str) -> bool:
 # -- rewriting -----------------------------------------------------------------------------------------------------
 
 
-def compact(path: str, merge_before: int | None, memory: int, threads: int) -> tuple[int, int]:
+def compact(
+    path: str, merge_before: int | None, memory: int, threads: int, stage: Stage | None = None
+) -> tuple[int, int]:
     """Rewrite the store: rows of one key become one, space of what was forgotten is given back. Slices that begin
     before `merge_before` (s UTC) lose the objects' names: rows of all objects are merged there.
 
@@ -203,6 +205,7 @@ def compact(path: str, merge_before: int | None, memory: int, threads: int) -> t
     partial.unlink(missing_ok=True)
     try:
         with plain_errors(path):
+            stages = Stages(connection, stage)
             seconds = stored_slice_seconds(connection)
             if merge_before is not None and merge_before % seconds:
                 raise StoreError(f"{path}: its slices are {seconds} s long; give a time at which a slice begins")
@@ -211,10 +214,11 @@ def compact(path: str, merge_before: int | None, memory: int, threads: int) -> t
             make_tables(connection, seconds)
             old = f'"{_database_name(connection, path)}".'
             before = after = 0
-            for table in (NETWORKS, OBSERVERS, SOURCES, SKIPS):
+            for table in (NETWORKS, OBSERVERS, SOURCES, SKIPS, LOSSES):
                 connection.execute(f"DELETE FROM fresh.{table.name}")
                 connection.execute(f"INSERT INTO fresh.{table.name} BY NAME SELECT * FROM {old}{table.name}")
             for table in (FLOWS, CONNECTIONS):
+                stages.begin(f"compacting {table.name}")
                 before += whole_number(connection, f"SELECT count(*) FROM {old}{table.name}")
                 connection.execute(f"INSERT INTO fresh.{table.name} BY NAME {_compacted(table, old, merge_before)}")
                 after += whole_number(connection, f"SELECT count(*) FROM fresh.{table.name}")
@@ -253,7 +257,7 @@ def _compacted(table: StoreTable, old: str, merge_before: int | None) -> str:
     return f"SELECT {', '.join(keys)}, {values} FROM {rows} GROUP BY {', '.join(keys)} ORDER BY slice, source, observer"
 
 
-def export_parquet(path: str, folder: Path, memory: int, threads: int) -> int:
+def export_parquet(path: str, folder: Path, memory: int, threads: int, stage: Stage | None = None) -> int:
     """Write the store as Parquet files below `folder`, which other engines and every --store read. Returns the number
     of rows. The marker file is written last: without it the directory is no store. Raises StoreError.
     """
@@ -264,12 +268,14 @@ def export_parquet(path: str, folder: Path, memory: int, threads: int) -> int:
         folder.mkdir(parents=True, exist_ok=True)
     with (
         plain_errors(path),
-        TemporaryDirectory(prefix="flowctl-") as fetched,
+        tempfile.TemporaryDirectory(prefix="flowctl-") as fetched,
         duckdb.connect(":memory:", config=settings(memory, threads, folder)) as connection,
     ):
         part = attach(connection, 1, path, Path(fetched))
         seconds = _slice_seconds(connection, part, path)
-        for table in (SOURCES, SKIPS, WINDOWS, FLOWS, CONNECTIONS):
+        stages = Stages(connection, stage)
+        for table in (table for table in TABLES if table.parquet):
+            stages.begin(f"writing {table.name}")
             (folder / table.name).mkdir()
             target = quoted(str(folder / table.name / "part-0.parquet"))
             connection.execute(

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from analyzers.ingest.coverage import SkipCounts
+from analyzers.ingest.formats.aws_vpc import LOST_REASONS
 from analyzers.store.database import (
     insert,
-    insert_row,
+    insert_rows,
     open_for_writing,
     plain_errors,
     plain_text,
@@ -21,7 +22,7 @@ from analyzers.store.database import (
 )
 from analyzers.store.identity import Identity
 from analyzers.store.rows import Columns
-from analyzers.store.schema import CONNECTIONS, FLOWS, SKIPS, SOURCES, WINDOWS, StoreTable
+from analyzers.store.schema import CONNECTIONS, FLOWS, LOSSES, SKIPS, SOURCES, WINDOWS, StoreTable
 
 if TYPE_CHECKING:
     pass
@@ -49,6 +50,13 @@ class SourceFacts:
     first: int = NO_TIME
     last: int = NO_TIME
     skips: list[SkipCounts] = field(default_factory=list)
+    lost: dict[str, list[int]] = field(default_factory=dict)  # attachment -> packets lost, as LOST_REASONS
+
+    def add_lost(self, lost: Mapping[str, Sequence[int]]) -> None:
+        """Packets that transit gateway attachments lost in a part."""
+        for name, more in lost.items():
+            sums = self.lost.setdefault(name, [0] * len(LOST_REASONS))
+            sums[:] = [one + other for one, other in zip(sums, more, strict=True)]
 
     def add(self, records: int, first: int, last: int) -> None:
         """Records of a part, with the times of the earliest and latest."""
@@ -124,6 +132,9 @@ class Transaction:
 
     def __init__(self, store: FlowStore) -> None:
         self._path = store.path
+        self._sources: list[dict[str, object]] = []  # written at once, which is much faster
+        self._skips: list[dict[str, object]] = []
+        self._losses: list[dict[str, object]] = []
         with plain_errors(store.path):
             self._cursor = store.connection.cursor()
             self._cursor.execute("BEGIN TRANSACTION")
@@ -137,28 +148,27 @@ class Transaction:
     def add_source(self, number: int, identity: Identity, facts: SourceFacts) -> None:
         """The source's own row and its skips."""
         merged = merged_counts(facts)
-        notes = sorted(merged.notes)
-        with plain_errors(self._path):
-            insert_row(
-                self._cursor,
-                SOURCES,
-                {
-                    "id": number, "key": identity.key, "name": plain_text(facts.name), "size": identity.size,
-                    "digest": identity.digest, "modified": identity.modified, "format": facts.format,
-                    "bytes_read": facts.bytes_read, "records": facts.records, "first": facts.first,
-                    "last": facts.last, "merged": 0, "notes": notes, "unit": merged.unit, "plain": merged.plain,
-                },
-            )  # fmt: skip
-            for reason, count in sorted(merged.counts.items()):
-                places = merged.samples[reason]
-                offsets, samples = [at for at, _ in places], [text for _, text in places]
-                row = {"source": number, "reason": reason, "count": count, "offsets": offsets, "samples": samples}
-                insert_row(self._cursor, SKIPS, row)
+        self._sources.append(
+            {
+                "id": number, "key": identity.key, "name": plain_text(facts.name), "size": identity.size,
+                "digest": identity.digest, "modified": identity.modified, "format": facts.format,
+                "bytes_read": facts.bytes_read, "records": facts.records, "first": facts.first,
+                "last": facts.last, "merged": 0, "notes": sorted(merged.notes), "unit": merged.unit,
+                "plain": merged.plain,
+            }
+        )  # fmt: skip
+        for reason, count in sorted(merged.counts.items()):
+            places = merged.samples[reason]
+            offsets, samples = [at for at, _ in places], [text for _, text in places]
+            self._skips.append(
+                {"source": number, "reason": reason, "count": count, "offsets": offsets, "samples": samples}
+            )
+        self._losses += [{"source": number, **row} for row in loss_rows(facts)]
 
     def remove(self, number: int) -> None:
         """A source with its rows."""
         with plain_errors(self._path):
-            for table in (FLOWS, CONNECTIONS, SKIPS, WINDOWS):
+            for table in (FLOWS, CONNECTIONS, SKIPS, LOSSES, WINDOWS):
                 self._cursor.execute(f"DELETE FROM {table.name} WHERE source = ?", [number])
             self._cursor.execute(f"DELETE FROM {SOURCES.name} WHERE id = ?", [number])
 
@@ -170,6 +180,9 @@ class Transaction:
     def commit(self) -> None:
         """Make it so, durably."""
         with plain_errors(self._path):
+            insert_rows(self._cursor, SOURCES, self._sources)
+            insert_rows(self._cursor, SKIPS, self._skips)
+            insert_rows(self._cursor, LOSSES, self._losses)
             self._cursor.execute("COMMIT")
             self._cursor.close()
 
@@ -182,6 +195,16 @@ class Transaction:
             self._cursor.close()
         except duckdb.Error:
             pass  # the transaction is lost already, which is what was wanted
+
+
+def loss_rows(facts: SourceFacts) -> list[dict[str, object]]:
+    """Rows of schema.LOSSES but `source`."""
+    return [
+        {"attachment": attachment, "reason": reason, "packets": count}
+        for attachment, counts in sorted(facts.lost.items())
+        for reason, count in zip(LOST_REASONS, counts, strict=True)
+        if count
+    ]
 
 
 def merged_counts(facts: SourceFacts) -> SkipCounts:

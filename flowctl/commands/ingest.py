@@ -66,7 +66,8 @@ def command(
 
     chosen = Inputs(
         sources, inputs["inventory"], inputs["networks"], inputs["input_format"], inputs["threads"], inputs["strict"],
-        inputs["log_format"], memory=inputs["memory"], since=inputs["since"], until=inputs["until"],
+        inputs["log_format"], memory=inputs["memory"], outer=inputs["outer"], since=inputs["since"],
+        until=inputs["until"],
     )  # fmt: skip
     if engine == "spark":
         if changed != "skip":

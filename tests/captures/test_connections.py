@@ -13,18 +13,8 @@ from analyzers.flows import address_halves
 from analyzers.ingest.aggregate import IngestOptions, cut_facts, network_names
 from analyzers.kernels import tables as t
 from analyzers.kernels.capture_files import CaptureReader
-from analyzers.kernels.connections import (
-    C_CONNECTIONS,
-    C_ERRORS,
-    C_FIRST,
-    C_LAST,
-    C_OUTSIDE,
-    C_PACKETS,
-    PACKETS_AT_ONCE,
-    Target,
-)
+from analyzers.kernels.connections import C_CONNECTIONS, C_ERRORS, C_FIRST, C_LAST, C_PACKETS, PACKETS_AT_ONCE, Target
 from analyzers.kernels.ipv4_flows import FLOW_WORDS, Flows
-from analyzers.kernels.record import S_SINCE, S_UNTIL, new_state
 from captures.kernel import Timed, array, read
 from captures.writing import Packet, ethernet, ipv4, pcap, pcapng
 
@@ -74,12 +64,12 @@ def small_flows(rows: int) -> Flows:
 
 
 def aggregated(
-    data: bytes, flows: Flows, room: int = 1 << 12, state: np.ndarray | None = None
+    data: bytes, flows: Flows, room: int = 1 << 12, span: int = int(t.ALL_TIME)
 ) -> tuple[np.ndarray, np.ndarray]:
     """-> connection rows, counters; the table is given room for few more rows at a time."""
     reader = CaptureReader(array(data), "capture")
     index, table = np.zeros(4 * room, np.uint64), np.zeros((2 * room, t.CONNECTION_WORDS), np.uint64)
-    target = Target.over(index, table, new_state(int(t.ALL_TIME)) if state is None else state, flows)
+    target = Target.over(index, table, 0, flows, span)
     capacity = PACKETS_AT_ONCE
     steps = [lambda now: reader.aggregate(now, 3, 5, FACTS), lambda now: CaptureReader.finish(now, 3, 5)]
     for step in steps:
@@ -186,7 +176,7 @@ def sliced(rows: np.ndarray, span: int) -> dict[int, dict[object, list[object]]]
 @given(st.lists(st.tuples(frames(), st.integers(1, 4000)), max_size=60), st.sampled_from([60, 900, 3600]))
 def test_no_row_spans_two_time_slices(made: list[tuple[bytes, int]], span: int) -> None:
     data = pcap([Packet(frame, second) for frame, second in made])
-    rows, _ = aggregated(data, small_flows(256), state=new_state(span))
+    rows, _ = aggregated(data, small_flows(256), span=span)
     assert sliced(rows, span) == by_slice(read(data)[0], span)
 
 
@@ -201,24 +191,11 @@ def test_time_slices_stay_apart_where_tables_grow(flows: int) -> None:
             frame = six(1 + number % 7, 10, 17, number.to_bytes(2, "big") + bytes([1, 1, 0, 8, 0, 0]))
         packets.append(Packet(frame, int(chance.integers(1, 3600))))
     data = pcap(packets)
-    rows, counters = aggregated(data, Flows.empty() if flows == 1 << 18 else small_flows(flows), state=new_state(900))
+    rows, counters = aggregated(data, Flows.empty() if flows == 1 << 18 else small_flows(flows), span=900)
     expected = by_slice(read(data, capacity=4096)[0], 900)
     assert len(expected) == 4 and min(map(len, expected.values())) > 500
     assert sliced(rows, 900) == expected
     assert counters[C_PACKETS] == 9000
-
-
-@settings(deadline=None, max_examples=60)
-@given(st.lists(st.tuples(frames(), st.integers(1, 100)), max_size=40), st.integers(0, 110), st.integers(0, 110))
-def test_packets_outside_of_the_window_are_only_counted(made: list[tuple[bytes, int]], since: int, until: int) -> None:
-    data = pcap([Packet(frame, second) for frame, second in made])
-    state = new_state(int(t.ALL_TIME))
-    state[S_SINCE], state[S_UNTIL] = since, max(since, until)
-    rows, counters = aggregated(data, small_flows(256), state=state)
-    inside = [packet for packet in read(data)[0] if since <= packet[2] < until]
-    expected, errors = slowly(inside)
-    assert as_table(rows) == expected
-    assert (counters[C_ERRORS], counters[C_OUTSIDE]) == (errors, len(made) - len(inside))
 
 
 def test_owners_that_change_keep_rows_apart() -> None:
@@ -226,8 +203,7 @@ def test_owners_that_change_keep_rows_apart() -> None:
     options = IngestOptions(cuts=cuts)
     facts = cut_facts(options, network_names(options))
     reader = CaptureReader(array(pcap([Packet(segment(1, 2, 5, 6, 2), second) for second in (499, 500, 501)])), "x")
-    index, table = np.zeros(1 << 12, np.uint64), np.zeros((1 << 11, 13), np.uint64)
-    target = Target.over(index, table, new_state(int(t.ALL_TIME)), Flows.empty())
+    target = Target.over(np.zeros(1 << 12, np.uint64), np.zeros((1 << 11, 13), np.uint64), 0, Flows.empty())
     assert reader.aggregate(target, 0, 1, facts) and CaptureReader.finish(target, 0, 1)
     rows = target.rows[: target.counters[C_CONNECTIONS]]
     assert sorted(rows[:, 8].tolist()) == [1, 2]

@@ -6,13 +6,12 @@ imported only when there is a Parquet file.
 
 from __future__ import annotations
 
-from typing import Any, BinaryIO
+from typing import Any
 
 from analyzers.ingest.formats import aws_vpc
 from analyzers.ingest.log_formats import normalise
-from analyzers.ingest.sources import InputError, Source
+from analyzers.ingest.sources import InputError, Source, open_source
 from analyzers.kernels import text
-from analyzers.objects.patience import ObjectFailure
 
 NAME = "aws-vpc-parquet"
 MAGIC = b"PAR1"
@@ -27,23 +26,21 @@ def recognise(head: bytes) -> bool:
     return head.startswith(MAGIC)
 
 
-def open_file(source: Source, dictionaries: list[str] | None = None, stream: BinaryIO | None = None) -> Any:
-    """pyarrow's ParquetFile. Raises InputError when it is none, or pyarrow is missing.
-
-    `stream`: of an object; column chunks are read through it one after another, and it is left open. What is held then
-    is a row group's wanted columns as they are compressed, and the few parts that the stream itself holds.
-    """
+def open_file(source: Source, dictionaries: list[str] | None = None) -> Any:
+    """pyarrow's ParquetFile. Raises InputError when it is none, or pyarrow is missing."""
     try:
         import pyarrow
         import pyarrow.parquet
     except ImportError as missing:
         raise InputError(EXTRA) from missing
+    stream = open_source(source)
     try:
-        if stream is not None:
-            return pyarrow.parquet.ParquetFile(stream, read_dictionary=dictionaries)
-        return pyarrow.parquet.ParquetFile(source.name, read_dictionary=dictionaries, memory_map=True)
-    except ObjectFailure:
-        raise  # not the file's fault
+        if source.is_stdin:
+            stream = pyarrow.BufferReader(stream.read())
+        elif local := source.local_path:
+            stream.close()
+            return pyarrow.parquet.ParquetFile(local, read_dictionary=dictionaries, memory_map=True)
+        return pyarrow.parquet.ParquetFile(stream, read_dictionary=dictionaries)
     except (pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError, OSError) as problem:
         raise InputError(f"unreadable Parquet: {problem}") from problem
 

@@ -17,7 +17,7 @@ def connect(scheme: str) -> ObjectStore:
         return AnyStore(scheme, fsspec.filesystem(scheme, use_listings_cache=False))
     except (ImportError, ValueError) as problem:
         raise ObjectStoreError(
-            f"{scheme}://: {problem}; s3://, gs:// and az:// come with the extras [s3], [gcs] and [azure]"
+            f"{scheme}://: {problem}; s3://, gs:// and az:// need flowctl-microseg with [s3], [gcs] or [azure]"
         ) from problem
 
 

@@ -18,3 +18,7 @@ def migrate(connection: duckdb.DuckDBPyConnection) -> None:
         "slice BIGINT NOT NULL, covered UBIGINT NOT NULL, lost UBIGINT NOT NULL, nodata UBIGINT NOT NULL, "
         "skipdata UBIGINT NOT NULL)"
     )
+    connection.execute(
+        "CREATE TABLE losses (source UINTEGER NOT NULL, attachment VARCHAR NOT NULL, reason VARCHAR NOT NULL, "
+        "packets UBIGINT NOT NULL)"
+    )
