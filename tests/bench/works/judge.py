@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from policygen.model import PodPeer, PortRange, Rule, Selector
 from tests.bench.judge_world import Shape, manifests, world
 from tests.bench.result import Result
 
@@ -92,8 +93,8 @@ def diff() -> Answer:
     _warm()
     policies, inventory = world(LARGE)
     changed = list(policies.policies)
-    widened = replace(changed[777], ingress=((changed[777].ingress or ())[:-1]))
-    changed[777] = widened
+    rule = Rule((PodPeer(None, Selector()),), (PortRange("TCP", 4444),))  # from its namespace, on a port of no rule
+    changed[777] = replace(changed[777], ingress=(*(changed[777].ingress or ()), rule))
     old = Reachability.compile(policies, inventory)
     started = time.perf_counter()
     changes = difference(old, Reachability.compile(replace(policies, policies=tuple(changed)), inventory))
