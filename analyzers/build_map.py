@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analyzers.flows import Direction, Verdict, address_text
+from analyzers.flows import PAIR, Direction, Verdict, address_text
 from analyzers.identify import EXTERNAL, IdentifiedFlows, is_private
 from analyzers.inventory import Identity
 from analyzers.servicemap import Edge, End, External, ServiceMap
@@ -65,7 +65,8 @@ def _ends(identified: IdentifiedFlows, side: str) -> tuple[list[End], Array]:
     endpoint = getattr(identified, side)
     flows = identified.flows
     hi, lo = flows[f"{side}_hi"][identified.row], flows[f"{side}_lo"][identified.row]
-    network = flows["network"][identified.row]
+    networks, of_row = flows.end_networks(side)
+    network = of_row[identified.row]
     outside = endpoint == EXTERNAL
     found: dict[End, int] = {}
     numbers = np.zeros(len(endpoint), np.int64)
@@ -78,7 +79,7 @@ def _ends(identified: IdentifiedFlows, side: str) -> tuple[list[End], Array]:
     for upper, lower, n in addresses.tolist():
         private = is_private(upper, lower)
         # a global address is one and the same in every network
-        end = External(address_text(upper, lower), flows.networks[n] if private else "", private)
+        end = External(address_text(upper, lower), networks[n] if private else "", private)
         of.append(found.setdefault(end, len(found)))
     numbers[outside] = np.array(of, np.int64)[which.reshape(-1)] if of else 0
     return list(found), numbers
@@ -115,7 +116,7 @@ def _facts(identified: IdentifiedFlows, edge: Array, count: int) -> list[dict[st
             "last": int(last[i]),
             "evidence": int(evidence[i]),
             "directions": tuple(Direction(d) for d in directions[i]),
-            "networks": tuple(sorted(flows.networks[n] for n in networks[i])),
+            "networks": tuple(sorted({half for n in networks[i] for half in flows.networks[n].split(PAIR)})),
             "observers": len(observers[i]),
             "client_addresses": addresses["client"][i],
             "server_addresses": addresses["server"][i],

@@ -54,7 +54,7 @@ class Column:
 
 
 COLUMNS: tuple[Column, ...] = (
-    Column("network", "int32", "index", "into FlowTable.networks: the VPC, cluster or named network of both addresses"),
+    Column("network", "int32", "index", "into FlowTable.networks: of both addresses, or a pair (end_networks)"),
     Column("client_hi", "uint64", "bits", "upper half of the client's 128-bit address"),
     Column("client_lo", "uint64", "bits", "lower half; IPv4 is mapped (::ffff:a.b.c.d)"),
     Column("server_hi", "uint64", "bits", "upper half of the server's 128-bit address"),
@@ -73,6 +73,9 @@ COLUMNS: tuple[Column, ...] = (
     Column("first", "int64", "s UTC", "earliest start of a record"),
     Column("last", "int64", "s UTC", "latest end of a record"),
 )
+
+PAIR = "\x1f"
+"""Between the names of two networks, in the name of a pair of them; see FlowTable.end_networks."""
 
 IPV4_MAPPED = 0xFFFF_0000_0000
 """The lower half of an IPv4-mapped address is this plus the 32-bit address; its upper half is 0 (RFC 4291, 2.5.5.2)."""
@@ -101,6 +104,25 @@ class FlowTable:
     def take(self, index: NDArray[Any]) -> FlowTable:
         """The rows at `index` (integers or a boolean mask), in that order."""
         return FlowTable({k: v[index] for k, v in self.columns.items()}, self.networks, self.observers)
+
+    def end_networks(self, side: str) -> tuple[tuple[str, ...], NDArray[np.int32]]:
+        """(names, int32[n] indices into them): the network of the "client" or the "server" of each row.
+
+        It is the row's own network, unless that is a pair, two names with PAIR between them, of a connection from one
+        to the other: then the first is that of the numerically lower address (see analyzers.kernels.transit).
+        """
+        network = self.columns["network"]
+        if not any(PAIR in name for name in self.networks):
+            return self.networks, network
+        halves = [name.split(PAIR, 1) if PAIR in name else [name, name] for name in self.networks]
+        names = tuple(sorted({half for pair in halves for half in pair}))
+        place = {name: number for number, name in enumerate(names)}
+        lower = np.array([place[pair[0]] for pair in halves], np.int32)[network]
+        higher = np.array([place[pair[1]] for pair in halves], np.int32)[network]
+        client = self.columns["client_hi"], self.columns["client_lo"]
+        server = self.columns["server_hi"], self.columns["server_lo"]
+        below = (client[0] < server[0]) | ((client[0] == server[0]) & (client[1] <= server[1]))
+        return names, np.where(below == (side == "client"), lower, higher).astype(np.int32)
 
     @staticmethod
     def empty() -> FlowTable:
@@ -147,6 +169,31 @@ class Skip:
     samples: tuple[str, ...] = ()  # "offset 1234: the text", at most three, the first ones in the file
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class WindowFact:
+    """What one interface's flow log did not record in a time, an hour or several alike hours in a row."""
+
+    interface: str
+    flow_log: str  # "" where the names of the sources do not tell it
+    start: int  # s UTC
+    end: int
+    nodata: int = 0  # NODATA records: windows in which nothing passed
+    skipdata: int = 0  # SKIPDATA records: each stands for flows that were lost
+    skipped_minutes: int = 0  # minutes that they cover
+    gap_minutes: int = 0  # minutes in which whole aggregation intervals have no record at all
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Carried:
+    """Packets of a capture that were found inside a tunnel: `one` and `other` are its ends, in no direction."""
+
+    source: str
+    tunnel: str
+    one: str  # an outer address; "" where the tunnel lies under IP (MPLS, PPPoE), or there were too many pairs to tell
+    other: str
+    packets: int
+
+
 @dataclass(frozen=True)
 class IngestReport:
     """What was read and what was passed over. Pure value; same input in any order gives the same report."""
@@ -160,6 +207,9 @@ class IngestReport:
     formats: dict[str, int] = field(default_factory=dict)  # format name -> sources
     first: int | None = None
     last: int | None = None
+    windows: tuple[WindowFact, ...] = ()  # by interface and time; hours of which there is nothing to say are left out
+    carried: tuple[Carried, ...] = ()  # tunnels whose inner flows are the flows
+    lost_packets: dict[str, dict[str, int]] = field(default_factory=dict)  # attachment -> reason -> packets
     plain_sources: int = 0  # flow logs that tell interfaces' addresses only: no pkt-srcaddr and pkt-dstaddr
 
     @property

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analyzers.flows import Direction, FlowTable, address_object, address_text, protocol_name
+from analyzers.flows import PAIR, Direction, FlowTable, address_object, address_text, protocol_name
 from analyzers.gateways import gateway_legs
 from analyzers.inventory import Endpoint, Inventory
 from analyzers.inventory.resolve import AMBIGUOUS, POD_RANGE, SERVICE, UNKNOWN, Resolver
@@ -75,7 +75,7 @@ def describe_row(flows: FlowTable, row: int) -> str:
     protocol = protocol_name(flows["protocol"][row])
     port = int(flows["port"][row])
     known = flows["direction"][row] != Direction.UNKNOWN
-    network = flows.networks[flows["network"][row]]
+    network = " and ".join(flows.networks[flows["network"][row]].split(PAIR))
     text = f"{client} {'->' if known else '-'} {server} {protocol}{f' {port}' if port else ''}"
     return f"{text} in {network}" if network else text
 
@@ -85,7 +85,7 @@ def identify(flows: FlowTable, inventory: Inventory) -> IdentifiedFlows:
     resolver = Resolver(inventory)
     ends = [
         resolver.resolve(
-            flows.networks, flows["network"], flows[f"{end}_hi"], flows[f"{end}_lo"], flows["first"], flows["last"]
+            *flows.end_networks(end), flows[f"{end}_hi"], flows[f"{end}_lo"], flows["first"], flows["last"]
         )
         for end in ("client", "server")
     ]
@@ -112,8 +112,9 @@ def identify(flows: FlowTable, inventory: Inventory) -> IdentifiedFlows:
     names: dict[str, int] = {}
     pods = PodIndex(inventory)
     dangling = np.zeros(len(flows), bool)
+    names_of_networks, network_of_server = flows.end_networks("server")
     for row in np.flatnonzero(usable & (server == SERVICE)).tolist():
-        targets = _behind_service(resolver, pods, flows, row)
+        targets = _behind_service(resolver, pods, flows, row, names_of_networks[network_of_server[row]])
         if targets is None:
             dangling[row] = True
             continue
@@ -151,12 +152,10 @@ def _is_group_address(flows: FlowTable) -> Array:
 
 
 def _behind_service(
-    resolver: Resolver, pods: PodIndex, flows: FlowTable, row: int
+    resolver: Resolver, pods: PodIndex, flows: FlowTable, row: int, network: str
 ) -> tuple[str, list[tuple[int, int]]] | None:
     """(Service name with port, [(endpoint, its port), ...]) of a row that met a Service's address."""
-    service = resolver.service_of(
-        int(flows["server_hi"][row]), int(flows["server_lo"][row]), flows.networks[flows["network"][row]]
-    )
+    service = resolver.service_of(int(flows["server_hi"][row]), int(flows["server_lo"][row]), network)
     if service is None:
         return None
     protocol = protocol_name(flows["protocol"][row])

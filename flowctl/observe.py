@@ -22,6 +22,7 @@ from analyzers.inventory.load import InventoryError, load_inventory
 from analyzers.inventory.resolve import cuts, declared_ports, interface_networks
 from analyzers.kernels.jit import compiled_before
 from analyzers.servicemap import ServiceMap
+from flowctl.coverage import aggregation_intervals
 from flowctl.options import Inputs, network_patterns
 from flowctl.progress import reading_progress
 from policygen.qualification import Qualification, qualify
@@ -66,7 +67,10 @@ def observe(inputs: Inputs, known: Inventory | None = None) -> Observation:
                     cuts=cuts(inventory),
                     declared=declared,
                     log_formats=log_formats(inputs.log_format, inventory.flow_logs),
+                    intervals=aggregation_intervals(inventory.flow_logs),
                     progress=progress,
+                    outer=inputs.outer,
+                    stage=progress.stage if progress else None,
                     memory_bytes=inputs.memory,
                     stores=inputs.stores,
                 ),

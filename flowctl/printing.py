@@ -15,6 +15,7 @@ from rich.table import Table
 
 from analyzers.flows import protocol_name
 from analyzers.servicemap import Edge, End, External
+from flowctl.coverage import coverage_rows
 from flowctl.observe import Observation
 from flowctl.targets import TargetResult
 from flowctl.verifying import Judged
@@ -99,6 +100,11 @@ def print_reading(out: Console, observation: Observation) -> None:
     if rows:
         out.print()
         out.print(table("Skipped, and not seen", ("reason", "records", "first place"), rows, (1,)))
+    missing = coverage_rows(ingest.windows, inventory.flow_logs, ingest.lost_packets)
+    if missing:
+        out.print()
+        title = "Coverage: what the logs do not tell (by the hour in report.json)"
+        out.print(table(title, ("of", "when", "minutes with lost records", "without any record"), missing, (2, 3)))
     remarks = [*ingest.notes, *(f"{n.where}: {n.reason} {n.detail}".strip() for n in inventory.notes)]
     for remark in remarks[:ROWS]:
         out.print(f"note: {clean(remark)}", soft_wrap=True)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from analyzers.flows import IngestReport, protocol_name
 from analyzers.servicemap import Edge, End, External
 from flowctl import __version__
+from flowctl.coverage import coverage_document
 from flowctl.observe import Observation, write_files
 from flowctl.printing import time_text
 from flowctl.targets import TargetResult
@@ -63,14 +64,17 @@ def map_document(observation: Observation) -> Json:
         "set_aside": [{**edge_document(q.edge), "reason": q.reason} for q in observation.qualification.quarantined],
         "unresolved": [asdict(u) for u in observation.map.unresolved],
         "ingest": ingest_document(observation.ingest),
+        "coverage": coverage_document(observation.ingest.windows, observation.inventory.flow_logs),
         "inventory_notes": [asdict(note) for note in observation.inventory.notes],
     }
 
 
 def ingest_document(ingest: IngestReport) -> Json:
     """What was read and what was passed over."""
+    told = asdict(replace(ingest, windows=()))
+    told.pop("windows")  # in the part `coverage`
     return {
-        **asdict(ingest),
+        **told,
         "first": time_text(ingest.first),
         "last": time_text(ingest.last),
         "skips": [asdict(s) for s in ingest.skips],
@@ -110,6 +114,7 @@ def verified_document(observation: Observation, judged: Sequence[Judged]) -> str
     document = {
         "format_version": FORMAT_VERSION,
         "ingest": ingest_document(observation.ingest),
+        "coverage": coverage_document(observation.ingest.windows, observation.inventory.flow_logs),
         "inventory_notes": [asdict(note) for note in observation.inventory.notes],
         "policies": [
             {

@@ -18,6 +18,7 @@ from analyzers.ingest.log_formats import LogFormats
 from analyzers.ingest.overflow import Overflow
 from analyzers.ingest.reading import CaptureItem, Item, MixedFormats, TextItem, Worker, plan
 from analyzers.ingest.sources import Source, expand
+from analyzers.ingest.windows import Windows
 from analyzers.ingest.worker_tables import WorkerTables
 from analyzers.kernels import tables as t
 from analyzers.kernels.text import Facts
@@ -39,7 +40,10 @@ class IngestOptions:
     declared: frozenset[tuple[int, int, int, int]] = frozenset()  # (hi, lo, port, protocol) that an inventory declares
     slice_seconds: int = 0  # no row spans two slices of so many seconds (by its `first`); 0: one slice
     log_formats: LogFormats = field(default_factory=LogFormats)  # of records that carry no header
+    intervals: Mapping[str, int] = field(default_factory=dict)  # flow log id, "" for others -> aggregation interval, s
     progress: Callable[[int, int], None] | None = None  # (bytes read, records), called from worker threads
+    outer: bool = False  # tunnels in captures stay closed: the outer flow is the flow
+    stage: Callable[[str, Callable[[], float]], None] | None = None  # (what begins now, its percentage when asked)
     memory_bytes: int = 0  # what the whole process may take; 0: half of what is available
     stores: tuple[str, ...] = ()  # flow stores that are read as sources besides
 
@@ -59,7 +63,8 @@ def aggregate(names: Sequence[str], options: IngestOptions | None = None) -> tup
         whole: frozenset[str] = frozenset()
         while True:
             try:
-                tables, skips, formats, read = _read_all(sources, options, whole, overflow)
+                windows = Windows()
+                tables, skips, formats, read = _read_all(sources, options, whole, overflow, windows)
                 break
             except MixedFormats as mixed:
                 whole |= {mixed.source}  # its parts have different formats: read it again from one end to the other
@@ -84,7 +89,10 @@ def aggregate(names: Sequence[str], options: IngestOptions | None = None) -> tup
         formats=dict(sorted(formats.items())),
         first=first if records else None,
         last=last if records else None,
+        carried=tuple(sorted(one for part in skips for one in part.carried)),
         plain_sources=plain_sources,
+        windows=windows.facts(options.intervals),
+        lost_packets=windows.lost_packets(),
     )
     return flows, report
 
@@ -116,7 +124,7 @@ def cut_facts(options: IngestOptions, networks: tuple[str, ...]) -> Facts:
 
 
 def _read_all(
-    sources: Sequence[Source], options: IngestOptions, whole: frozenset[str], overflow: Overflow
+    sources: Sequence[Source], options: IngestOptions, whole: frozenset[str], overflow: Overflow, windows: Windows
 ) -> tuple[list[WorkerTables], list[SkipCounts], dict[str, int], int]:
     """(tables of every thread, skips, formats, bytes read)."""
     networks = network_names(options)
@@ -136,8 +144,10 @@ def _read_all(
         def tables(log: str = flow_log, threads: int = threads) -> WorkerTables:
             return overflow.tables(networks, interfaces, threads, log)
 
-        now = _read_items(part, options, tables, facts, threads)
+        now = _read_items(part, options, tables, facts, threads, overflow)
         workers += now
+        for worker in now:
+            windows.take(worker.tables)
         if len(by_log) == 1:
             gathered = [worker.tables for worker in now]
         else:
@@ -149,7 +159,12 @@ def _read_all(
 
 
 def _read_items(
-    items: Sequence[Item], options: IngestOptions, tables: Callable[[], WorkerTables], facts: Facts, threads: int
+    items: Sequence[Item],
+    options: IngestOptions,
+    tables: Callable[[], WorkerTables],
+    facts: Facts,
+    threads: int,
+    overflow: Overflow,
 ) -> list[Worker]:
     """Work through the items of one flow log; the workers with what they have."""
     queue = iter(items)
@@ -161,7 +176,8 @@ def _read_items(
             return None if stop.is_set() else next(queue, None)
 
     def work() -> Worker:
-        worker = Worker(tables(), facts, options.networks, options.progress)
+        own = tables()
+        worker = Worker(own, facts, options.networks, overflow.progress(own), outer=options.outer)
         try:
             while (item := next_item()) is not None:
                 worker.process(item)

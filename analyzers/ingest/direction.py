@@ -39,6 +39,9 @@ PORTED = (6, 17, 132)
 
 Array = NDArray[Any]
 
+COUNTED = ("records", "packets", "bytes", "reply_packets", "reply_bytes")
+"""Columns of the FlowTable in the order of the counters of a service row."""
+
 
 def settle(tables: WorkerTables, declared: frozenset[tuple[int, int, int, int]]) -> FlowTable:
     """The FlowTable of everything in the tables. `declared`: (hi, lo, port, protocol) that an inventory declares."""
@@ -59,34 +62,19 @@ def service_columns(tables: WorkerTables, start: int = 0, stop: int | None = Non
     """The service rows [start, stop) as FlowTable columns; all of them by default."""
     now = tables.tables
     rows = now.services[start : now.state[S_SERVICES] if stop is None else stop]
-    word1 = rows[:, 1]
-    evidence = (word1 & t.EVIDENCE4).astype(np.uint8)
-    shaken = (evidence & (Evidence.SYN | Evidence.SYN_ACK)) != 0
-    columns: dict[str, Array] = {
-        "network": (word1 >> t.U48).astype(np.int32),
-        "port": ((word1 >> t.U32) & t.MASK16).astype(np.uint16),
-        "protocol": ((word1 >> t.U24) & np.uint64(0xFF)).astype(np.uint8),
-        "verdict": ((word1 >> t.U22) & np.uint64(3)).astype(np.uint8),
-        "observer": (rows[:, 2] >> t.U40).astype(np.int32),
-        "direction": np.where(shaken, Direction.HANDSHAKE, Direction.WELL_KNOWN).astype(np.uint8),
-        "evidence": evidence,
-        "records": rows[:, 2] & t.MASK40,
-        "packets": rows[:, 3].copy(),
-        "bytes": rows[:, 4].copy(),
-        "reply_packets": rows[:, 5].copy(),
-        "reply_bytes": rows[:, 6].copy(),
-        "first": (rows[:, 7] >> t.U32).astype(np.int64),
-        "last": (rows[:, 7] & t.MASK32).astype(np.int64),
-    }
-    ends = (("client", rows[:, 0] >> t.U32, t.CLIENT_INTERNED), ("server", rows[:, 0] & t.MASK32, t.SERVER_INTERNED))
-    for end, numbers, bit in ends:
-        interned = (word1 & bit) != 0
-        columns[f"{end}_hi"] = np.zeros(len(rows), np.uint64)
-        columns[f"{end}_lo"] = numbers | np.uint64(0xFFFF << 32)
-        at = numbers[interned].astype(np.intp)
-        columns[f"{end}_hi"][interned] = now.addresses[at, 0]
-        columns[f"{end}_lo"][interned] = now.addresses[at, 1]
-    return columns
+    n = len(rows)
+    made = {c.name: np.empty(n, c.dtype) for c in COLUMNS if c.name not in COUNTED}
+    made["client_hi"], made["server_hi"] = np.zeros(n, np.uint64), np.zeros(n, np.uint64)
+    counters = np.empty((len(COUNTED), n), np.uint64)
+    t.split_services(
+        rows, now.addresses, made["client_hi"], made["client_lo"], made["server_hi"], made["server_lo"],
+        made["network"], made["port"], made["protocol"], made["verdict"], made["observer"], made["evidence"],
+        counters, made["first"], made["last"],
+    )  # fmt: skip
+    shaken = (made["evidence"] & (Evidence.SYN | Evidence.SYN_ACK)) != 0
+    made["direction"] = np.where(shaken, np.uint8(Direction.HANDSHAKE), np.uint8(Direction.WELL_KNOWN))
+    made |= dict(zip(COUNTED, counters, strict=True))
+    return {c.name: made[c.name] for c in COLUMNS}
 
 
 @dataclass

@@ -36,10 +36,10 @@ def interface_of(observer: str) -> str:
 def covered_twice(flows: FlowTable) -> list[str]:
     """A note when interfaces are covered by several flow logs; empty when none is."""
     logs: dict[str, set[str]] = defaultdict(set)
-    for number in np.unique(flows["observer"]).tolist():
+    for number in np.flatnonzero(np.bincount(flows["observer"])).tolist():
         name = flows.observers[number]
-        interface, _, log = name.partition(" ")
-        if log:
+        interface, _, log = name.rpartition(" ")
+        if log.startswith("fl-"):
             logs[interface].add(log)
     several = {interface: found for interface, found in logs.items() if len(found) > 1}
     if not several:

@@ -29,6 +29,7 @@ from analyzers.kernels.record_columns import (
     V_INTERFACE,
     V_NETWORK,
     V_PACKETS,
+    V_PEER_NETWORK,
     V_PROTOCOL,
     V_SPORT,
     V_SRC,
@@ -149,6 +150,7 @@ class RowGroupReader:
         status, statuses = coded(V_STATUS, text.C_STATUS, _statuses)
         interface, interfaces = coded(V_INTERFACE, text.C_INTERFACE, self._observers)
         network, networks = coded(V_NETWORK, text.C_NETWORK, self._networks)
+        peer_network, peer_networks = coded(V_PEER_NETWORK, text.C_PEER_NETWORK, self._networks)
         columns = RecordColumns(
             valid=self._valid,
             src=src, dst=dst, src_plain=src_plain, dst_plain=dst_plain,
@@ -159,7 +161,8 @@ class RowGroupReader:
             packets=number(V_PACKETS, text.C_PACKETS), octets=number(V_BYTES, text.C_BYTES),
             start=number(V_START, text.C_START), end=number(V_END, text.C_END),
             verdict=verdict, verdicts=verdicts, status=status, statuses=statuses,
-            interface=interface, interfaces=interfaces, network=network, networks=networks, needed=needed,
+            interface=interface, interfaces=interfaces, network=network, networks=networks,
+            peer_network=peer_network, peer_networks=peer_networks, needed=needed,
         )  # fmt: skip
         needed[V_SRC_PLAIN] = needed[V_DST_PLAIN] = 0  # looked at only where the others are dashes
         return columns

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from analyzers.ingest.flow_logs import observer_name
 from analyzers.kernels import tables as t
+from analyzers.kernels import windows as w
 from analyzers.kernels.record import (
     S_ADDRESSES,
     S_CONNECTIONS,
@@ -23,10 +24,16 @@ from analyzers.kernels.record import (
     S_OBSERVERS,
     S_RECORDS,
     S_SERVICES,
+    S_SLOT_SECONDS,
     S_SPAN,
+    S_WINDOWS,
 )
 from analyzers.kernels.separators import BLOCK_BYTES, BLOCK_ROWS
-from analyzers.kernels.text import MAX_NETWORKS, MAX_OBSERVERS, Tables
+from analyzers.kernels.text import MAX_NETWORKS, MAX_OBSERVERS, NETWORK_BLOCKS, Tables
+
+HOUR = 3600
+MAX_WINDOWS = 1 << 19
+"""Slots of time, over all interfaces, that are kept apart: 24 MB a thread. Where there are more, they become longer."""
 
 RESERVED_ROWS = 1 << 27
 """Address space that a row store asks for at first (8 GiB for service rows); pages never touched cost nothing."""
@@ -52,6 +59,22 @@ def reserve_rows(words: int, rows: int = RESERVED_ROWS) -> NDArray[np.uint64]:
                 raise
 
 
+class IndexSpace:
+    """Memory of one index, which grows in place: pages that were touched once are not paid for again."""
+
+    def __init__(self) -> None:
+        self._slots = reserve_rows(1, 2 * RESERVED_ROWS)[:, 0]
+        self._used = 0
+
+    def cleared(self, size: int) -> NDArray[np.uint64]:
+        """An empty index of `size` slots; the one given out before is not to be used any more."""
+        if size > len(self._slots):
+            return np.zeros(size, np.uint64)
+        self._slots[: min(size, self._used)] = 0
+        self._used = max(size, self._used)
+        return self._slots[:size]
+
+
 def _doubled(array: NDArray[Any], used: int) -> NDArray[Any]:
     grown = np.zeros((array.shape[0] * 2, *array.shape[1:]), array.dtype)
     grown[:used] = array[:used]
@@ -72,6 +95,7 @@ class WorkerTables:
         `flow_log`: the one that all records are from, see analyzers.ingest.flow_logs; `span`: seconds of the time
         slices that rows are kept apart by."""
         self.flow_log = flow_log
+        self._spaces = {kind: IndexSpace() for kind in ("service", "connection", "address")}
         state = np.zeros(S_COUNT, np.int64)
         state[S_FIRST] = np.iinfo(np.int64).max
         state[S_LAST] = -1
@@ -79,11 +103,11 @@ class WorkerTables:
         state[S_SPAN] = span
         self.tables = Tables(
             state=state,
-            service_index=np.zeros(1 << 14, np.uint64),
+            service_index=self._spaces["service"].cleared(1 << 14),
             services=reserve_rows(t.SERVICE_WORDS),
-            connection_index=np.zeros(1 << 12, np.uint64),
+            connection_index=self._spaces["connection"].cleared(1 << 12),
             connections=reserve_rows(t.CONNECTION_WORDS),
-            address_index=np.zeros(1 << 12, np.uint64),
+            address_index=self._spaces["address"].cleared(1 << 12),
             addresses=np.zeros((1 << 12, t.ADDRESS_WORDS), np.uint64),
             observer_index=np.zeros(1 << 11, np.uint64),
             observer_names=np.zeros((1 << 10, t.NAME_WORDS), np.uint64),
@@ -92,7 +116,13 @@ class WorkerTables:
             network_index=np.zeros(1 << 11, np.uint64),
             network_names=np.zeros((1 << 10, t.NAME_WORDS), np.uint64),
             network_arena=np.zeros(2 * BLOCK_BYTES, np.uint8),
+            window_index=np.zeros(1 << 12, np.uint64),
+            windows=np.zeros((1 << 11, w.WINDOW_WORDS), np.uint64),
+            recent_window=np.zeros(1 << 10, np.uint32),
+            lost_packets=np.zeros((1 << 10, 4), np.uint64),
+            network_sides=np.zeros(1 << 11, np.uint64),
         )
+        state[S_SLOT_SECONDS] = HOUR
         state[S_NETWORKS] = state[S_OBSERVERS] = 1  # number 0 is the empty name, which no index slot points to
         for name in networks:
             self.network(name)
@@ -141,31 +171,44 @@ class WorkerTables:
 
     # -- growth ------------------------------------------------------------------------------------------------
 
-    def make_room(self, arena_bytes: int = 0) -> None:
-        """Grow whatever is too small for one more block; see analyzers.kernels.text.room for the conditions."""
+    def make_room(self, arena_bytes: int = 0, services: int = 0) -> None:
+        """Grow whatever is too small for one more block, with so many bytes of names and service rows besides; see
+        analyzers.kernels.text.room for the conditions."""
         now = self.tables
         state = now.state
-        if state[S_OBSERVERS] + BLOCK_ROWS >= MAX_OBSERVERS or state[S_NETWORKS] + BLOCK_ROWS >= MAX_NETWORKS:
+        most_observers, most_networks = MAX_OBSERVERS - BLOCK_ROWS, MAX_NETWORKS - NETWORK_BLOCKS * BLOCK_ROWS
+        if state[S_OBSERVERS] >= most_observers or state[S_NETWORKS] >= most_networks:
             raise TooManyNames(
-                f"more than {MAX_OBSERVERS - BLOCK_ROWS} interfaces or {MAX_NETWORKS - BLOCK_ROWS} networks; "
-                "give the input in parts"
+                f"more than {most_observers} interfaces or {most_networks} networks; give the input in parts"
             )
+        while state[S_WINDOWS] + 2 * BLOCK_ROWS > MAX_WINDOWS:
+            self.coarsen_windows()
         changed: dict[str, Any] = {}
         span = np.uint64(state[S_SPAN])
 
         def rehash_services(rows: NDArray[np.uint64], count: int, index: NDArray[np.uint64]) -> None:
             t.rehash_services(rows, count, index, span)
 
-        self._grow_rows(changed, "service", "services", int(state[S_SERVICES]), BLOCK_ROWS, rehash_services)
+        self._grow_rows(changed, "service", "services", int(state[S_SERVICES]), BLOCK_ROWS + services, rehash_services)
         self._grow_rows(
             changed, "connection", "connections", int(state[S_CONNECTIONS]), BLOCK_ROWS, t.rehash_connections
         )
         self._grow_rows(changed, "address", "addresses", int(state[S_ADDRESSES]), 2 * BLOCK_ROWS, t.rehash_addresses)
-        self._grow_texts(changed, "observer", int(state[S_OBSERVERS]), arena_bytes)
-        self._grow_texts(changed, "network", int(state[S_NETWORKS]), arena_bytes)
+        self._grow_texts(changed, "observer", int(state[S_OBSERVERS]), arena_bytes, 1)
+        self._grow_texts(changed, "network", int(state[S_NETWORKS]), arena_bytes, NETWORK_BLOCKS)
+        wanted = {
+            "recent_window": int(state[S_OBSERVERS]) + BLOCK_ROWS,
+            "lost_packets": int(state[S_OBSERVERS]) + BLOCK_ROWS,
+            "network_sides": int(state[S_NETWORKS]) + NETWORK_BLOCKS * BLOCK_ROWS,
+        }
+        for name, size in wanted.items():
+            array = getattr(now, name)
+            while size > array.shape[0]:
+                array = changed[name] = _doubled(array, array.shape[0])
         while changed.get("observer_network", now.observer_network).size < state[S_OBSERVERS] + BLOCK_ROWS:
             old = changed.get("observer_network", now.observer_network)
             changed["observer_network"] = np.concatenate([old, np.full(old.size, -1, np.int64)])
+        self._grow_windows(changed, 2 * BLOCK_ROWS)
         if changed:
             self.tables = now._replace(**changed)
 
@@ -179,23 +222,42 @@ class WorkerTables:
             changed[rows_name] = rows
         size = index.size
         while 2 * (count + margin) > size:
-            size *= 2
+            size *= 4 if size < 1 << 18 else 2
         if size != index.size:
-            fresh = np.zeros(size, np.uint64)
+            fresh = self._spaces[kind].cleared(size)
             rehash(rows, count, fresh)
             changed[f"{kind}_index"] = fresh
 
-    def _grow_texts(self, changed: dict[str, Any], kind: str, count: int, arena_bytes: int) -> None:
+    def _grow_windows(self, changed: dict[str, Any], margin: int) -> None:
+        rows, index = self.tables.windows, self.tables.window_index
+        count = int(self.tables.state[S_WINDOWS])
+        while count + margin > rows.shape[0]:
+            rows = changed["windows"] = _doubled(rows, count)
+        size = index.size
+        while 2 * (count + margin) > size:
+            size *= 2
+        if size != index.size:
+            changed["window_index"] = np.zeros(size, np.uint64)
+            w.rehash_windows(rows, count, changed["window_index"])
+
+    def coarsen_windows(self) -> None:
+        """Twice as long slots: in the end the shortest ones of which there are few enough, whoever read what."""
+        now = self.tables
+        now.window_index[:] = 0
+        now.recent_window[:] = 0
+        w.coarser(now.windows, int(now.state[S_WINDOWS]), now.state, now.window_index)
+
+    def _grow_texts(self, changed: dict[str, Any], kind: str, count: int, arena_bytes: int, blocks: int) -> None:
         index = getattr(self.tables, f"{kind}_index")
         names = getattr(self.tables, f"{kind}_names")
         arena = getattr(self.tables, f"{kind}_arena")
         used = int(names[count - 1, 3] & t.MASK32) + int(names[count - 1, 3] >> t.U32) if count else 0
-        while count + BLOCK_ROWS > names.shape[0]:
+        while count + blocks * BLOCK_ROWS > names.shape[0]:
             names = _doubled(names, count)
-        while used + BLOCK_BYTES + 64 + arena_bytes > arena.size:
+        while used + blocks * (BLOCK_BYTES + BLOCK_ROWS) + 64 + arena_bytes > arena.size:
             arena = _doubled(arena, used)
         size = index.size
-        while 2 * (count + BLOCK_ROWS) > size:
+        while 2 * (count + blocks * BLOCK_ROWS) > size:
             size *= 2
         if size != index.size:
             index = np.zeros(size, np.uint64)
@@ -205,19 +267,23 @@ class WorkerTables:
     # -- merging -----------------------------------------------------------------------------------------------
 
     def absorb(self, other: WorkerTables) -> None:
-        """Add everything `other` holds to this one; `other` is not to be used afterwards."""
+        """Add everything `other` holds to this one but its windows; `other` is not to be used afterwards."""
         observers = self._absorb_names(other, "observer", S_OBSERVERS)
         networks = self._absorb_names(other, "network", S_NETWORKS)
         addresses = self._absorb_addresses(other)
         state, theirs = self.tables.state, other.tables.state
         rows = other.tables.services[: theirs[S_SERVICES]]
-        _renumber_services(rows, observers, networks, addresses)
-        self._upsert(rows, S_SERVICES, t.SERVICE_WORDS)
+        self.make_room(services=len(rows))
+        state[S_SERVICES] = t.absorb_services(
+            rows, observers, networks, addresses, np.uint64(state[S_SPAN]),
+            np.empty((t.ABSORB_ROWS, t.SERVICE_WORDS), np.uint64), np.empty((3, t.ABSORB_ROWS), np.uint64),
+            self.tables.service_index, self.tables.services, int(state[S_SERVICES]),
+        )  # fmt: skip
         rows = other.tables.connections[: theirs[S_CONNECTIONS]]
         rows[:, 5] = (networks[(rows[:, 5] >> t.U48).astype(np.intp)] << t.U48) | observers[
             (rows[:, 5] & t.MASK48).astype(np.intp)
         ]
-        self._upsert(rows, S_CONNECTIONS, t.CONNECTION_WORDS)
+        self._upsert_connections(rows)
         state[S_RECORDS] += theirs[S_RECORDS]
         state[S_FIRST] = min(state[S_FIRST], theirs[S_FIRST])
         state[S_LAST] = max(state[S_LAST], theirs[S_LAST])
@@ -261,24 +327,40 @@ class WorkerTables:
             )  # fmt: skip
         return numbers
 
-    def _upsert(self, rows: NDArray[np.uint64], counter: int, words: int) -> None:
-        hashes = np.zeros(BLOCK_ROWS, np.uint64)
-        candidates = np.zeros(BLOCK_ROWS, np.uint64)
-        slices = np.zeros(BLOCK_ROWS, np.uint64)
+    def _upsert_connections(self, rows: NDArray[np.uint64]) -> None:
         state = self.tables.state
         for start in range(0, len(rows), BLOCK_ROWS):
             self.make_room()
-            part = rows[start : start + BLOCK_ROWS]
-            now = self.tables
-            if words == t.SERVICE_WORDS:
-                state[counter] = t.upsert_services(
-                    part, len(part), np.uint64(state[S_SPAN]), hashes, slices, candidates,
-                    now.service_index, now.services, int(state[counter]),
-                )  # fmt: skip
-            else:
-                state[counter] = t.upsert_connections(
-                    part, len(part), now.connection_index, now.connections, int(state[counter])
-                )
+            part, now = rows[start : start + BLOCK_ROWS], self.tables
+            state[S_CONNECTIONS] = t.upsert_connections(
+                part, len(part), now.connection_index, now.connections, int(state[S_CONNECTIONS])
+            )
+
+    def clear(self) -> None:
+        """Forget rows and totals, keep names: the tables can be filled again, and touched pages are used again."""
+        state = self.tables.state
+        state[S_SERVICES] = state[S_CONNECTIONS] = state[S_ADDRESSES] = state[S_RECORDS] = 0
+        state[S_FIRST] = np.iinfo(np.int64).max
+        state[S_LAST] = -1
+        self.tables = self.tables._replace(
+            service_index=self._spaces["service"].cleared(1 << 14),
+            connection_index=self._spaces["connection"].cleared(1 << 12),
+            address_index=self._spaces["address"].cleared(1 << 12),
+        )
+
+    def release(self) -> None:
+        """Give the memory back; the tables cannot be filled again."""
+        self.clear()
+        self._spaces.clear()
+        nothing = np.zeros(16, np.uint64)
+        self.tables = self.tables._replace(
+            service_index=nothing,
+            connection_index=nothing,
+            address_index=nothing,
+            services=np.zeros((1, t.SERVICE_WORDS), np.uint64),
+            connections=np.zeros((1, t.CONNECTION_WORDS), np.uint64),
+            addresses=np.zeros((1, t.ADDRESS_WORDS), np.uint64),
+        )
 
     def fix(self, network: int, observer: int) -> None:
         """What the next source's records get: a network number (-1: by interface) and an observer number."""
@@ -292,21 +374,3 @@ def _joined_names(names: list[str]) -> tuple[NDArray[np.uint8], NDArray[np.uint6
     ends = np.cumsum(np.array([len(name) for name in encoded], np.uint64)) + np.uint64(64)
     begins = ends - np.array([len(name) for name in encoded], np.uint64)
     return np.frombuffer(b"\0" * 64 + b"".join(encoded) + b"\0" * 8, np.uint8), begins, ends
-
-
-def _renumber_services(
-    rows: NDArray[np.uint64],
-    observers: NDArray[np.uint64],
-    networks: NDArray[np.uint64],
-    addresses: NDArray[np.uint64],
-) -> None:
-    """Translate one worker's numbers in service rows to another's, in place."""
-    word1 = rows[:, 1]
-    rows[:, 1] = (networks[(word1 >> t.U48).astype(np.intp)] << t.U48) | (word1 & t.MASK48)
-    rows[:, 2] = (observers[(rows[:, 2] >> t.U40).astype(np.intp)] << t.U40) | (rows[:, 2] & t.MASK40)
-    client = rows[:, 0] >> t.U32
-    server = rows[:, 0] & t.MASK32
-    for values, bit in ((client, t.CLIENT_INTERNED), (server, t.SERVER_INTERNED)):
-        interned = (word1 & bit) != 0
-        values[interned] = addresses[values[interned].astype(np.intp)]
-    rows[:, 0] = (client << t.U32) | server

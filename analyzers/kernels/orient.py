@@ -57,6 +57,7 @@ from analyzers.kernels.tables import (
     service_hash,
     slice_of,
 )
+from analyzers.kernels.transit import swapped
 
 EPHEMERAL = np.uint64(32768)  # Linux: 32768 to 60999; IANA and Windows: 49152 up
 ANY_NETWORK = np.uint64(0xFFFF)
@@ -77,6 +78,7 @@ def orient(
     count: Any,
     state: Any,
     observer_network: Any,
+    network_sides: Any,
     address_index: Any,
     addresses: Any,
     facts: Any,
@@ -86,7 +88,7 @@ def orient(
     service_index: Any,
     connections: Any,
 ) -> Any:
-    """Records parsed[:, :count] with kept[i] != 0 to service rows and connection rows; returns how many of each.
+    """Records parsed[:, :count] with kept[i] == 1 to service rows and connection rows; returns how many of each.
 
     Service rows come with their hashes and slices, as analyzers.kernels.tables.add_services takes them.
 
@@ -104,7 +106,7 @@ def orient(
     span = np.uint64(state[S_SPAN])
     mask = np.uint64(service_index.size - 1)
     for i in range(count):
-        if kept[i] == 0:
+        if kept[i] != 1:
             continue
         first = parsed[P_FIRST, i]
         last = parsed[P_LAST, i]
@@ -119,8 +121,11 @@ def orient(
         source_epoch = U0
         target_epoch = U0
         if cuts:
-            source_epoch = epoch(parsed[P_SRC_HI, i], parsed[P_SRC_LO, i], network, first, last, facts)
-            target_epoch = epoch(parsed[P_DST_HI, i], parsed[P_DST_LO, i], network, first, last, facts)
+            source_network = target_network = network
+            if network_sides[network] != U0:
+                source_network, target_network = ends_of_pair(network_sides[network], parsed, i)
+            source_epoch = epoch(parsed[P_SRC_HI, i], parsed[P_SRC_LO, i], source_network, first, last, facts)
+            target_epoch = epoch(parsed[P_DST_HI, i], parsed[P_DST_LO, i], target_network, first, last, facts)
         flags = parsed[P_FLAGS, i]
         sport = parsed[P_SPORT, i]
         dport = parsed[P_DPORT, i]
@@ -172,6 +177,15 @@ def orient(
     state[S_LAST] = latest
     state[S_RECORDS] += settled + unsettled
     return settled, unsettled
+
+
+@kernel
+def ends_of_pair(sides: Any, parsed: Any, i: Any) -> Any:
+    """Networks of source and destination of a record between two networks (see analyzers.kernels.transit)."""
+    lower, higher = sides >> U32, sides & MASK32
+    if swapped(parsed, i):
+        lower, higher = higher, lower
+    return max(lower, U1) - U1, max(higher, U1) - U1
 
 
 @inlined

@@ -7,7 +7,10 @@ import numpy as np
 # Columns of parsed records (uint64[PARSED_WORDS, >= BLOCK_ROWS]): a row of the array for each, a column for each record
 P_SRC_HI, P_SRC_LO, P_DST_HI, P_DST_LO, P_SPORT, P_DPORT, P_PROTOCOL, P_PACKETS, P_BYTES, P_FIRST, P_LAST = range(11)
 P_VERDICT, P_FLAGS, P_INTERFACE, P_INTERFACE_END, P_NETWORK, P_NETWORK_END = range(11, 17)
-PARSED_WORDS = 17
+P_PEER_NETWORK, P_PEER_NETWORK_END, P_LOST = range(17, 20)
+PARSED_WORDS = 23
+# P_PEER_NETWORK, the destination's network, and P_LOST, four counters of lost packets, are set only by formats that
+# have them, those of transit gateways.
 # P_INTERFACE and P_NETWORK are spans of the buffer while parsing, number + 1 of the interned name (0: none) after it.
 
 NO_FLAGS = np.uint64(0x8000)
@@ -26,6 +29,8 @@ NO_FLAGS = np.uint64(0x8000)
     S_FIXED_NETWORK,
     S_FIXED_OBSERVER,
     S_SPAN,
+    S_WINDOWS,
+    S_SLOT_SECONDS,
     S_COUNT,
-) = range(12)
+) = range(14)
 # S_SPAN: seconds of a time slice, or analyzers.kernels.tables.ALL_TIME

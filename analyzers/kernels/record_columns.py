@@ -24,6 +24,7 @@ from analyzers.kernels.record import (
     P_LAST,
     P_NETWORK,
     P_PACKETS,
+    P_PEER_NETWORK,
     P_PROTOCOL,
     P_SPORT,
     P_SRC_HI,
@@ -32,12 +33,12 @@ from analyzers.kernels.record import (
 )
 from analyzers.kernels.separators import BLOCK_ROWS
 from analyzers.kernels.tables import MASK32, U0, U1
-from analyzers.kernels.text import MOST_BYTE, MOST_PORT, SAMPLES, add_records, long_number, room, seconds
+from analyzers.kernels.text import MOST_BYTE, MOST_PORT, SAMPLES, add_records, long_number, pair_networks, room, seconds
 
 # Rows of RecordColumns.valid and of the two kinds of numbers
-V_SRC, V_DST, V_SRC_PLAIN, V_DST_PLAIN, V_ACTION, V_STATUS, V_INTERFACE, V_NETWORK = range(8)
-V_SPORT, V_DPORT, V_PROTOCOL, V_FLAGS, V_PACKETS, V_BYTES, V_START, V_END = range(8, 16)
-V_COUNT = 16
+V_SRC, V_DST, V_SRC_PLAIN, V_DST_PLAIN, V_ACTION, V_STATUS, V_INTERFACE, V_NETWORK, V_PEER_NETWORK = range(9)
+V_SPORT, V_DPORT, V_PROTOCOL, V_FLAGS, V_PACKETS, V_BYTES, V_START, V_END = range(9, 17)
+V_COUNT = 17
 
 A_BAD, A_GOOD, A_DASH = range(3)
 """Kinds of entries of an AddressTable."""
@@ -86,6 +87,8 @@ class RecordColumns(NamedTuple):
     interfaces: NDArray[np.uint64]  # number + 1 of the interned name, 0: none
     network: NDArray[np.int32]
     networks: NDArray[np.uint64]
+    peer_network: NDArray[np.int32]  # the destination's, where `network` is the source's
+    peer_networks: NDArray[np.uint64]
     needed: NDArray[np.uint8]  # [V_COUNT] 1: null in this column makes the record one to be read with care
 
 
@@ -143,6 +146,15 @@ def address(columns: Any, column: Any, places: Any, table: Any, at: Any) -> Any:
 def read_record(columns: Any, at: Any, parsed: Any, to: Any) -> Any:
     """Record `at` into parsed[:, to]; returns its Reason, 0 when it is one. The order of checks is careful_row's."""
     status = np.int64(columns.statuses[entry(columns, V_STATUS, columns.status, at, columns.statuses.size)])
+    interface = entry(columns, V_INTERFACE, columns.interface, at, columns.interfaces.size)
+    parsed[P_INTERFACE, to] = columns.interfaces[interface]
+    if status == 8 or status == 9:
+        first = value_or(columns, V_START, columns.start, at, 0)
+        last = value_or(columns, V_END, columns.end, at, 0)
+        good = first >= 0 and last >= 0
+        good = good and seconds(np.uint64(first)) <= MASK32 and seconds(np.uint64(last)) <= MASK32
+        parsed[P_FIRST, to] = seconds(np.uint64(first)) if good else U0
+        parsed[P_LAST, to] = seconds(np.uint64(last)) if good else U0
     if status != 0:
         return status
     src_hi, src_lo, src_kind = address(columns, V_SRC, columns.src, columns.src_addresses, at)
@@ -193,10 +205,10 @@ def read_record(columns: Any, at: Any, parsed: Any, to: Any) -> Any:
     parsed[P_LAST, to] = np.uint64(last)
     parsed[P_VERDICT, to] = np.uint64(verdict)
     parsed[P_FLAGS, to] = np.uint64(flags) if is_valid(columns, V_FLAGS, at) else NO_FLAGS
-    interface = entry(columns, V_INTERFACE, columns.interface, at, columns.interfaces.size)
-    parsed[P_INTERFACE, to] = columns.interfaces[interface]
     network = entry(columns, V_NETWORK, columns.network, at, columns.networks.size)
     parsed[P_NETWORK, to] = columns.networks[network]
+    peer = entry(columns, V_PEER_NETWORK, columns.peer_network, at, columns.peer_networks.size)
+    parsed[P_PEER_NETWORK, to] = columns.peer_networks[peer]
     return 0
 
 
@@ -259,6 +271,8 @@ def read_plainly(columns: Any, start: Any, n: Any, parsed: Any, odd: Any) -> Non
     plain_code(columns.verdict, columns.verdicts, start, n, parsed[P_VERDICT])
     plain_code(columns.interface, columns.interfaces, start, n, parsed[P_INTERFACE])
     plain_code(columns.network, columns.networks, start, n, parsed[P_NETWORK])
+    if columns.needed[V_PEER_NETWORK] != 0:
+        plain_code(columns.peer_network, columns.peer_networks, start, n, parsed[P_PEER_NETWORK])
     if columns.needed[V_FLAGS] != 0:
         plain_number(columns.flags, start, n, MOST_BYTE, parsed[P_FLAGS], odd)
     else:
@@ -284,11 +298,13 @@ def read_columns_of_records(columns: Any, start: Any, count: Any, tables: Any, f
                 continue
             reason = read_record(columns, at + row, parsed, row)
             if reason != 0:
-                kept[row] = 0
+                kept[row] = reason - 6 if reason == 8 or reason == 9 else 0
                 seen = scratch.reason_counts[reason]
                 if seen < SAMPLES:
                     scratch.reason_samples[reason, seen] = at + row
                 scratch.reason_counts[reason] = seen + 1
+        if columns.needed[V_PEER_NETWORK] != 0:
+            pair_networks(rows, tables, scratch)
         add_records(rows, tables, facts, scratch)
         at += rows
     return at

@@ -34,6 +34,7 @@ from analyzers.kernels.jit import inlined, kernel, load64, prefetch
 
 U0 = np.uint64(0)
 U1 = np.uint64(1)
+U3 = np.uint64(3)
 U8 = np.uint64(8)
 U16 = np.uint64(16)
 U22 = np.uint64(22)
@@ -44,6 +45,7 @@ U48 = np.uint64(48)
 MASK32 = np.uint64(0xFFFF_FFFF)
 ALL_ONES = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
 MASK16 = np.uint64(0xFFFF)
+MAPPED = np.uint64(0xFFFF_0000_0000)
 MASK40 = np.uint64(0xFF_FFFF_FFFF)
 MASK48 = np.uint64(0xFFFF_FFFF_FFFF)
 HIGH32 = np.uint64(0xFFFF_FFFF_0000_0000)
@@ -423,3 +425,73 @@ def index_cuts(keys: Any, index: Any) -> None:
     mask = np.uint64(index.size - 1)
     for i in range(keys.shape[0]):
         place(index, mask, mix(mix(keys[i, 0] * MIX1 ^ keys[i, 1]) ^ keys[i, 2] * MIX3), np.uint64(i))
+
+
+ABSORB_ROWS = 256
+"""Rows that `absorb_services` works on at once: what it prefetches for them stays in the first-level cache."""
+
+
+@kernel
+def absorb_services(
+    theirs: Any, observers: Any, networks: Any, addresses: Any, span: Any, batch: Any, scratch: Any, index: Any,
+    rows: Any, count: Any,
+) -> Any:  # fmt: skip
+    """Add another worker's service rows, with this worker's numbers for theirs; returns the new row count.
+
+    `batch` uint64[ABSORB_ROWS, SERVICE_WORDS] and `scratch` uint64[3, ABSORB_ROWS] are working memory. The caller
+    guarantees room for all rows.
+    """
+    n = theirs.shape[0]
+    for start in range(0, n, ABSORB_ROWS):
+        size = min(ABSORB_ROWS, n - start)
+        for at in range(size):
+            word0 = theirs[start + at, 0]
+            word1 = theirs[start + at, 1]
+            word2 = theirs[start + at, 2]
+            client = word0 >> U32
+            server = word0 & MASK32
+            if word1 & CLIENT_INTERNED:
+                client = addresses[client]
+            if word1 & SERVER_INTERNED:
+                server = addresses[server]
+            batch[at, 0] = (client << U32) | server
+            batch[at, 1] = (networks[word1 >> U48] << U48) | (word1 & MASK48)
+            batch[at, 2] = (observers[word2 >> U40] << U40) | (word2 & MASK40)
+            for word in range(3, SERVICE_WORDS):
+                batch[at, word] = theirs[start + at, word]
+        count = upsert_services(batch, size, span, scratch[0], scratch[1], scratch[2], index, rows, count)
+    return count
+
+
+@kernel
+def split_services(
+    rows: Any, addresses: Any, client_hi: Any, client_lo: Any, server_hi: Any, server_lo: Any, network: Any, port: Any,
+    protocol: Any, verdict: Any, observer: Any, evidence: Any, counters: Any, first: Any, last: Any,
+) -> None:  # fmt: skip
+    """Service rows (uint64[n, SERVICE_WORDS]) into the columns of a FlowTable, all of length n and of their own types.
+
+    `client_hi` and `server_hi` are zeros before, and are written for interned addresses only: most stay untouched
+    memory. `counters` uint64[5, n]: records, packets, bytes, reply packets, reply bytes.
+    """
+    for i in range(rows.shape[0]):
+        word0 = rows[i, 0]
+        word1 = rows[i, 1]
+        client_lo[i] = MAPPED | (word0 >> U32)
+        server_lo[i] = MAPPED | (word0 & MASK32)
+        if word1 & CLIENT_INTERNED:
+            client_hi[i] = addresses[word0 >> U32, 0]
+            client_lo[i] = addresses[word0 >> U32, 1]
+        if word1 & SERVER_INTERNED:
+            server_hi[i] = addresses[word0 & MASK32, 0]
+            server_lo[i] = addresses[word0 & MASK32, 1]
+        network[i] = np.int32(word1 >> U48)
+        port[i] = np.uint16((word1 >> U32) & MASK16)
+        protocol[i] = np.uint8((word1 >> U24) & np.uint64(0xFF))
+        verdict[i] = np.uint8((word1 >> U22) & U3)
+        evidence[i] = np.uint8(word1 & EVIDENCE4)
+        observer[i] = np.int32(rows[i, 2] >> U40)
+        counters[0, i] = rows[i, 2] & MASK40
+        for word in range(3, 7):
+            counters[word - 2, i] = rows[i, word]
+        first[i] = np.int64(rows[i, 7] >> U32)
+        last[i] = np.int64(rows[i, 7] & MASK32)

@@ -30,9 +30,12 @@ from analyzers.kernels.record import (
     P_INTERFACE,
     P_INTERFACE_END,
     P_LAST,
+    P_LOST,
     P_NETWORK,
     P_NETWORK_END,
     P_PACKETS,
+    P_PEER_NETWORK,
+    P_PEER_NETWORK_END,
     P_PROTOCOL,
     P_SPORT,
     P_SRC_HI,
@@ -45,6 +48,7 @@ from analyzers.kernels.record import (
     S_OBSERVERS,
     S_SERVICES,
     S_SPAN,
+    S_WINDOWS,
 )
 from analyzers.kernels.separators import BLOCK_BYTES, BLOCK_ROWS, SEPARATOR_ROOM, index_block, split_rows
 from analyzers.kernels.tables import (
@@ -59,17 +63,23 @@ from analyzers.kernels.tables import (
     intern_spans,
     upsert_connections,
 )
+from analyzers.kernels.transit import count_lost, pair_names, use_pairs
+from analyzers.kernels.windows import mark_windows
 
 PADDING = 64
 MAX_OBSERVERS = 1 << 24
 MAX_NETWORKS = (1 << 16) - 1
+NETWORK_BLOCKS = 3
+"""Names of networks that a record can bring: its source's, its destination's, and the pair of both."""
+
 MAX_LINE = BLOCK_BYTES
 """A longer line is passed over with its reason; the longest legal record (version 11, all tags) is below 8 KiB."""
 
 # Logical columns: positions in the `columns` array (int64[COLUMN_COUNT]: field number in the line, -1: not there).
 C_SRC, C_DST, C_SPORT, C_DPORT, C_PROTOCOL, C_PACKETS, C_BYTES, C_START, C_END, C_ACTION, C_STATUS = range(11)
-C_FLAGS, C_INTERFACE, C_NETWORK, C_SRC_PLAIN, C_DST_PLAIN = range(11, 16)
-COLUMN_COUNT = 16
+C_FLAGS, C_INTERFACE, C_NETWORK, C_SRC_PLAIN, C_DST_PLAIN, C_PEER_NETWORK, C_LOST = range(11, 18)
+COLUMN_COUNT = 21
+# C_PEER_NETWORK: the destination's, where C_NETWORK is the source's. C_LOST: the first of four.
 # C_SRC and C_DST are pkt-srcaddr and pkt-dstaddr where the format has them; the PLAIN ones stand in for their dashes.
 
 
@@ -122,6 +132,11 @@ class Tables(NamedTuple):
     network_index: NDArray[np.uint64]
     network_names: NDArray[np.uint64]
     network_arena: NDArray[np.uint8]
+    window_index: NDArray[np.uint64]
+    windows: NDArray[np.uint64]  # see analyzers.kernels.windows
+    recent_window: NDArray[np.uint32]
+    lost_packets: NDArray[np.uint64]  # [observers, 4]: see analyzers.kernels.transit
+    network_sides: NDArray[np.uint64]  # two networks' numbers, 32 bits each, of a pair; 0: no pair
 
 
 class Facts(NamedTuple):
@@ -149,6 +164,7 @@ class Scratch(NamedTuple):
     parsed: NDArray[np.uint64]
     row: NDArray[np.uint64]
     names: NDArray[np.uint64]
+    pairs: NDArray[np.uint8]  # names of pairs of networks
     quick_columns: NDArray[np.uint64]  # `columns` without a sign: signed indices cost wrap-around code
     service_batch: NDArray[np.uint64]
     connection_batch: NDArray[np.uint64]
@@ -181,6 +197,7 @@ def new_scratch() -> Scratch:
         parsed=columns[:PARSED_WORDS],
         row=words(PARSED_WORDS),
         names=words(BLOCK_ROWS, NAME_WORDS + 2),
+        pairs=np.zeros(BLOCK_BYTES + 2 * BLOCK_ROWS + 2 * PADDING, np.uint8),
         quick_columns=words(COLUMN_COUNT),
         service_batch=words(BLOCK_ROWS, SERVICE_WORDS),
         connection_batch=words(BLOCK_ROWS, CONNECTION_WORDS),
@@ -197,6 +214,7 @@ LIMIT = np.uint64(1 << 63)
 MISSING = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
 MOST_PORT = np.uint64(65535)
 MOST_BYTE = np.uint64(255)
+NO_ROW = np.int64(1 << 20)
 
 
 @kernel
@@ -286,10 +304,9 @@ def careful_row(buffer: Any, start: Any, end: Any, columns: Any, field_count: An
         return 1
     status = columns[C_STATUS]
     if status >= 0:
-        if word_is(buffer, fields, status, W_NODATA):
-            return 8
-        if word_is(buffer, fields, status, W_SKIPDATA):
-            return 9
+        if word_is(buffer, fields, status, W_NODATA) or word_is(buffer, fields, status, W_SKIPDATA):
+            window_of(buffer, fields, columns, row)
+            return 8 if word_is(buffer, fields, status, W_NODATA) else 9
         if not word_is(buffer, fields, status, W_OK):
             return 12
     src = columns[C_SRC]
@@ -335,7 +352,25 @@ def careful_row(buffer: Any, start: Any, end: Any, columns: Any, field_count: An
             return 13
     name_span(buffer, fields, columns[C_INTERFACE], row, P_INTERFACE)
     name_span(buffer, fields, columns[C_NETWORK], row, P_NETWORK)
+    name_span(buffer, fields, columns[C_PEER_NETWORK], row, P_PEER_NETWORK)
+    for lost in range(4):
+        row[P_LOST + lost] = column_number(buffer, fields, columns, C_LOST + lost)
+        if row[P_LOST + lost] == BAD:
+            return 5
     return 0
+
+
+@kernel
+def window_of(buffer: Any, fields: Any, columns: Any, row: Any) -> None:
+    """Interface and times of a record that tells nothing else; times that are none become 0."""
+    first = seconds(column_number(buffer, fields, columns, C_START))
+    last = seconds(column_number(buffer, fields, columns, C_END))
+    good = first <= MASK32 and last <= MASK32
+    row[P_FIRST] = first if good else U0
+    row[P_LAST] = last if good else U0
+    name_span(buffer, fields, columns[C_INTERFACE], row, P_INTERFACE)
+    for word in (P_NETWORK, P_NETWORK_END, P_PEER_NETWORK, P_PEER_NETWORK_END):
+        row[word] = U0
 
 
 @kernel
@@ -358,21 +393,28 @@ def room(tables: Any) -> Any:
         and state[S_ADDRESSES] + 2 * BLOCK_ROWS <= tables.addresses.shape[0]
         and 2 * (state[S_ADDRESSES] + 2 * BLOCK_ROWS) <= tables.address_index.size
         and state[S_OBSERVERS] + BLOCK_ROWS < MAX_OBSERVERS
-        and state[S_NETWORKS] + BLOCK_ROWS < MAX_NETWORKS
-        and text_room(state[S_OBSERVERS], tables.observer_index, tables.observer_names, tables.observer_arena)
+        and state[S_NETWORKS] + NETWORK_BLOCKS * BLOCK_ROWS < MAX_NETWORKS
+        and text_room(state[S_OBSERVERS], tables.observer_index, tables.observer_names, tables.observer_arena, 1)
+        and state[S_OBSERVERS] + BLOCK_ROWS <= tables.lost_packets.shape[0]
         and state[S_OBSERVERS] + BLOCK_ROWS <= tables.observer_network.size
-        and text_room(state[S_NETWORKS], tables.network_index, tables.network_names, tables.network_arena)
+        and state[S_OBSERVERS] + BLOCK_ROWS <= tables.recent_window.size
+        and state[S_WINDOWS] + 2 * BLOCK_ROWS <= tables.windows.shape[0]
+        and 2 * (state[S_WINDOWS] + 2 * BLOCK_ROWS) <= tables.window_index.size
+        and text_room(
+            state[S_NETWORKS], tables.network_index, tables.network_names, tables.network_arena, NETWORK_BLOCKS
+        )
+        and state[S_NETWORKS] + NETWORK_BLOCKS * BLOCK_ROWS <= tables.network_sides.size
     )
 
 
 @kernel
-def text_room(count: Any, index: Any, names: Any, arena: Any) -> Any:
-    """Whether a string table can take the strings of one more block."""
+def text_room(count: Any, index: Any, names: Any, arena: Any, blocks: Any) -> Any:
+    """Whether a string table can take the strings of so many more blocks."""
     used = np.int64((names[count - 1, 3] & MASK32) + (names[count - 1, 3] >> U32)) if count > 0 else 0
     return (
-        count + BLOCK_ROWS <= names.shape[0]
-        and 2 * (count + BLOCK_ROWS) <= index.size
-        and used + BLOCK_BYTES + 64 <= arena.size
+        count + blocks * BLOCK_ROWS <= names.shape[0]
+        and 2 * (count + blocks * BLOCK_ROWS) <= index.size
+        and used + blocks * (BLOCK_BYTES + BLOCK_ROWS) + 64 <= arena.size
     )
 
 
@@ -473,9 +515,9 @@ def other_addresses(buffer: Any, scratch: Any, row: Any) -> Any:
 def read_carefully(buffer: Any, begin: Any, end: Any, columns: Any, field_count: Any, scratch: Any, at: Any) -> Any:
     """Read one line into parsed[:, at], or pass over it with its reason; True when it is a header."""
     reason = careful_row(buffer, begin, end, columns, field_count, scratch.fields, scratch.row)
-    scratch.kept[at] = 1 if reason == 0 else 0
+    scratch.kept[at] = 1 if reason == 0 else reason - 6 if reason == 8 or reason == 9 else 0
     for word in range(PARSED_WORDS):
-        scratch.parsed[word, at] = scratch.row[word] if reason == 0 else U0
+        scratch.parsed[word, at] = scratch.row[word] if scratch.kept[at] != 0 else U0
     if reason != 0 and reason != 14 and reason != 15:
         seen = scratch.reason_counts[reason]
         if seen < SAMPLES:
@@ -488,7 +530,9 @@ def read_carefully(buffer: Any, begin: Any, end: Any, columns: Any, field_count:
 def parse_block(buffer: Any, found: Any, rows: Any, columns: Any, field_count: Any, scratch: Any) -> Any:
     """Parse the indexed rows into scratch.parsed -> (records, kept or not; where it stopped; at a header?)."""
     separators, bases, odd, kept = scratch.separators, scratch.bases, scratch.odd, scratch.kept
-    regular, others, behind = split_rows(buffer, separators, found, rows, field_count, bases, odd)
+    # the quick way has no eyes for what only transit gateways tell: no row is regular there
+    regular_count = field_count if columns[C_PEER_NETWORK] < 0 else NO_ROW
+    regular, others, behind = split_rows(buffer, separators, found, rows, regular_count, bases, odd)
     read_columns(buffer, regular, scratch)
     kept[:regular] = 1
     count = regular
@@ -519,9 +563,11 @@ def parse_block(buffer: Any, found: Any, rows: Any, columns: Any, field_count: A
 def add_records(count: Any, tables: Any, facts: Any, scratch: Any) -> None:
     """Directions and tables for scratch.parsed[:, :count]; the caller has asked for `room`."""
     state = tables.state
+    mark_windows(scratch.parsed, scratch.kept, count, state, tables.window_index, tables.windows, tables.recent_window)
     services, connections = orient(
-        scratch.parsed, scratch.kept, count, state, tables.observer_network, tables.address_index, tables.addresses,
-        facts, scratch.service_batch, scratch.hashes, scratch.slices, tables.service_index, scratch.connection_batch,
+        scratch.parsed, scratch.kept, count, state, tables.observer_network, tables.network_sides,
+        tables.address_index, tables.addresses, facts, scratch.service_batch, scratch.hashes, scratch.slices,
+        tables.service_index, scratch.connection_batch,
     )  # fmt: skip
     state[S_SERVICES] = add_services(
         scratch.service_batch, services, np.uint64(state[S_SPAN]), scratch.hashes, scratch.slices,
@@ -530,6 +576,20 @@ def add_records(count: Any, tables: Any, facts: Any, scratch: Any) -> None:
     state[S_CONNECTIONS] = upsert_connections(
         scratch.connection_batch, connections, tables.connection_index, tables.connections, state[S_CONNECTIONS]
     )
+
+
+@kernel
+def pair_networks(count: Any, tables: Any, scratch: Any) -> None:
+    """Numbers of sources' and destinations' networks in scratch.parsed: P_NETWORK becomes the pair of both."""
+    state = tables.state
+    parsed = scratch.parsed
+    begins, ends = scratch.words, scratch.lengths
+    pair_names(parsed, scratch.kept, count, tables.network_names, tables.network_arena, scratch.pairs, begins, ends)
+    state[S_NETWORKS] = intern_spans(
+        scratch.pairs, begins, ends, count, tables.network_index, tables.network_names, tables.network_arena,
+        state[S_NETWORKS], scratch.names,
+    )  # fmt: skip
+    use_pairs(parsed, scratch.kept, count, begins, tables.network_sides)
 
 
 @kernel
@@ -572,6 +632,13 @@ def parse_lines(
                 buffer, parsed[P_NETWORK], parsed[P_NETWORK_END], count, tables.network_index, tables.network_names,
                 tables.network_arena, state[S_NETWORKS], scratch.names,
             )  # fmt: skip
+        if columns[C_PEER_NETWORK] >= 0:
+            state[S_NETWORKS] = intern_spans(
+                buffer, parsed[P_PEER_NETWORK], parsed[P_PEER_NETWORK_END], count, tables.network_index,
+                tables.network_names, tables.network_arena, state[S_NETWORKS], scratch.names,
+            )  # fmt: skip
+            pair_networks(count, tables, scratch)
+            count_lost(parsed, scratch.kept, count, state, tables.lost_packets)
         add_records(count, tables, facts, scratch)
         if header:
             return at, 2

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from analyzers.ingest.sources import InputError
 from analyzers.ingest.worker_tables import WorkerTables
 from analyzers.kernels.tables import ALL_TIME
-from analyzers.store.rows import footprint
+from analyzers.store.rows import footprint, holds_rows
 
 OVERHEAD = 260 << 20
 """What the process takes without any data: interpreter, numba with loaded kernels, DuckDB's code, read buffers."""
@@ -89,9 +89,16 @@ class BoundedTables(WorkerTables):
         super().__init__(networks, interfaces, flow_log, span)
         self._full = full
 
-    def make_room(self, arena_bytes: int = 0) -> None:
+    def make_room(self, arena_bytes: int = 0, services: int = 0) -> None:
         """Grow, or make room by emptying."""
         self._check()
-        if self._full is not None and footprint(self, growing=True) > self._limit:
+        if self._full is not None and footprint(self, growing=True) > self._limit and holds_rows(self):
             self._full()
-        super().make_room(arena_bytes)
+        super().make_room(arena_bytes, services)
+
+    def absorb(self, other: WorkerTables) -> None:
+        """Add another's rows; the caller has seen that all of them fit. Emptying in between would lose the numbers that
+        the other's names and addresses have got here."""
+        full, self._full = self._full, None
+        super().absorb(other)
+        self._full = full

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from analyzers.flows import PAIR
 from analyzers.ingest.direction import service_columns
 from analyzers.ingest.worker_tables import WorkerTables
 from analyzers.kernels import tables as t
-from analyzers.kernels.record import S_ADDRESSES, S_CONNECTIONS, S_FIRST, S_LAST, S_RECORDS, S_SERVICES
+from analyzers.kernels.record import S_ADDRESSES, S_CONNECTIONS, S_SERVICES
 from analyzers.store.schema import CONNECTIONS, FLOWS, StoreTable
 
 Array = NDArray[Any]
@@ -44,7 +45,8 @@ class Stretches:
         return found
 
     def _code(self, epoch: int, hi: int, lo: int, network: str) -> int:
-        times = self._cuts.get((network, hi, lo)) or self._cuts[("", hi, lo)]
+        known = (self._cuts.get((name, hi, lo)) for name in (*network.split(PAIR), ""))
+        times = next(cuts for cuts in known if cuts)
         before = (epoch - 2) // 2
         since = max(1, times[before - 1]) if before else 1
         return 2 * since + (epoch & 1)
@@ -148,7 +150,7 @@ class Emptier:
                 columns["network"] = self._numbers("network", tables.network_names())[columns["network"]]
                 columns["observer"] = self._numbers("observer", tables.observer_names())[columns["observer"]]
                 yield table, columns
-        clear(tables)
+        tables.clear()
 
     def _numbers(self, name: str, names: list[str]) -> Array:
         known = self._known[name]
@@ -158,26 +160,10 @@ class Emptier:
         return known
 
 
-def clear(tables: WorkerTables) -> None:
-    """Forget rows and totals, keep names: the tables can be filled again. Rows' pages are used again as they are."""
+def holds_rows(tables: WorkerTables) -> bool:
+    """Whether there is anything to empty."""
     state = tables.tables.state
-    state[S_SERVICES] = state[S_CONNECTIONS] = state[S_ADDRESSES] = state[S_RECORDS] = 0
-    state[S_FIRST] = np.iinfo(np.int64).max
-    state[S_LAST] = -1
-    tables.tables = tables.tables._replace(
-        service_index=np.zeros(1 << 14, np.uint64),
-        connection_index=np.zeros(1 << 12, np.uint64),
-        address_index=np.zeros(1 << 12, np.uint64),
-        addresses=np.zeros((1 << 12, t.ADDRESS_WORDS), np.uint64),
-    )
-
-
-def release(tables: WorkerTables) -> None:
-    """Give the memory of empty tables back; they cannot be filled again."""
-    clear(tables)
-    tables.tables = tables.tables._replace(
-        services=np.zeros((1, t.SERVICE_WORDS), np.uint64), connections=np.zeros((1, t.CONNECTION_WORDS), np.uint64)
-    )
+    return bool(state[S_SERVICES] or state[S_CONNECTIONS])
 
 
 def footprint(tables: WorkerTables, growing: bool = False) -> int:

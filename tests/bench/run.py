@@ -1,83 +1,71 @@
-"""`make bench`: flowctl, DuckDB and Polars in turn on the same file, fresh processes, and a check that they agree."""
+"""`make bench`: every module in tests/bench/works, one table each, printed and written to docs/benchmarks.md.
+
+A module has TITLE, ORDER (its place in the document) and run(repeats) -> Result. BENCH_WORKS=text,parquet runs only
+some of them: the other sections of the document stay as they are.
+"""
 
 from __future__ import annotations
 
-import json
+import importlib
 import os
+import pkgutil
 import platform
-import statistics
-import subprocess
+import re
 import sys
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import ModuleType
 
-from tests.bench.engines import ENGINES
-from tests.bench.make_logs import write_logs
+from tests.bench import works
+from tests.bench.result import Result
 
-ROWS = int(os.environ.get("BENCH_ROWS", "10000000"))
-REPEATS = int(os.environ.get("BENCH_REPEATS", "5"))
-THREADS = 2
-DATA = Path("bench-data")
 DOCUMENT = Path("docs/benchmarks.md")
+REPEATS = int(os.environ.get("BENCH_REPEATS", "5"))
+TOLD = ("numba", "numpy", "duckdb", "polars", "pyarrow", "isal", "pyspark", "nfstream")
 
 
-def once(engine: str, path: Path) -> dict[str, object]:
-    """One fresh process."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.bench.engines", engine, str(path), str(THREADS)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise SystemExit(f"{engine} failed:\n{done.stderr}")
-    found: dict[str, object] = json.loads(done.stdout.splitlines()[-1])
-    return found
+def machine() -> str:
+    """What this was run on and with."""
+    found = []
+    for name in TOLD:
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            found.append(f"no {name}")
+    return f"Python {platform.python_version()}, {', '.join(found)}, {os.cpu_count()} cores."
+
+
+def sections(text: str) -> dict[str, str]:
+    """The document's sections by title."""
+    parts = re.split(r"^## (.*)$", text, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], (part.strip() for part in parts[2::2]), strict=True))
 
 
 def main() -> None:
-    """Print the table and write it to docs/benchmarks.md; exits with 1 when the tables disagree."""
-    DATA.mkdir(exist_ok=True)
-    path = DATA / f"flows-{ROWS}.log"
-    if not path.exists():
-        print(f"making {path} ...", flush=True)
-        partial = path.with_suffix(".partial")
-        write_logs(partial, ROWS)
-        partial.replace(path)
-    runs: dict[str, list[dict[str, object]]] = {name: [] for name in ENGINES}
-    for name in ENGINES:
-        once(name, path)  # warms the page cache and the compiled kernels
-    for _ in range(REPEATS):
-        for name in ENGINES:
-            runs[name].append(once(name, path))
-    totals = {name: results[0]["totals"] for name, results in runs.items()}
-    agree = all(total == totals["flowctl"] for total in totals.values())
-    seconds = {name: statistics.median(float(str(r["seconds"])) for r in results) for name, results in runs.items()}
-    lines = [
-        "# Benchmarks",
-        "",
-        f"`make bench`: {ROWS:,} records in the default format ({path.stat().st_size / 1e6:,.0f} MB),",
-        f"aggregated to the service key; {THREADS} threads, fresh processes in turn, {REPEATS} runs each after one",
-        "that is not",
-        "counted, medians. flowctl's time includes merging the threads' tables and settling directions, and it keeps",
-        "one row for each observer, which the others do not.",
-        "",
-        f"Python {platform.python_version()}, numba {version('numba')}, duckdb {version('duckdb')}, "
-        f"polars {version('polars')}, {os.cpu_count()} cores.",
-        "",
-        "| engine | seconds | fastest to slowest | peak MB | flowctl is |",
-        "|---|---|---|---|---|",
+    """Run the works, write the document; exits with 1 when a requirement was not reached."""
+    chosen = os.environ.get("BENCH_WORKS", "")
+    modules: list[ModuleType] = [
+        importlib.import_module(f"{works.__name__}.{found.name}") for found in pkgutil.iter_modules(works.__path__)
     ]
-    for name, results in runs.items():
-        times = sorted(float(str(r["seconds"])) for r in results)
-        peak = statistics.median(int(str(r["peak_mb"])) for r in results)
-        ratio = "" if name == "flowctl" else f"{seconds[name] / seconds['flowctl']:.1f}x"
-        lines.append(f"| {name} | {seconds[name]:.2f} | {times[0]:.2f} to {times[-1]:.2f} | {peak:.0f} | {ratio} |")
-    lines += ["", f"Totals agree: {'yes' if agree else 'NO'} ({totals['flowctl']})", ""]
-    print("\n".join(lines))
-    DOCUMENT.write_text("\n".join(lines), encoding="utf-8")
-    if not agree:
-        raise SystemExit(f"the tables disagree: {totals}")
+    modules.sort(key=lambda module: module.ORDER)
+    done = sections(DOCUMENT.read_text(encoding="utf-8")) if DOCUMENT.exists() else {}
+    broken: list[str] = []
+    text = ["# Benchmarks", "", f"Written by `make bench`. {machine()}", ""]
+    for module in modules:
+        if chosen and module.__name__.rpartition(".")[2] not in chosen.split(","):
+            body = done.get(module.TITLE, "not run yet")
+        else:
+            print(f"## {module.TITLE}\n", flush=True)
+            result: Result = module.run(REPEATS)
+            body = "\n".join(result.lines).strip()
+            print(body + "\n", flush=True)
+            broken += [f"{module.TITLE}: {line}" for line in result.broken]
+        text += [f"## {module.TITLE}", "", body, ""]
+        DOCUMENT.write_text("\n".join(text), encoding="utf-8")
+    for line in broken:
+        print(f"not reached: {line}", file=sys.stderr)
+    if broken:
+        raise SystemExit(1)
 
 
 if __name__ == "__main__":

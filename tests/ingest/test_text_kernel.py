@@ -112,7 +112,9 @@ COLUMNS: dict[str, st.SearchStrategy[str]] = {
 
 
 def lines(fields: list[str]) -> st.SearchStrategy[str]:
-    row = st.tuples(*(COLUMNS[f] for f in fields)).map(list)
+    # an empty field that is not looked at may count as one, or as a double blank: either reading is right
+    aside = {"srcaddr", "dstaddr"} if "pkt-srcaddr" in fields else set()
+    row = st.tuples(*(COLUMNS[f].filter(bool) if f in aside else COLUMNS[f] for f in fields)).map(list)
     separator = st.sampled_from([" ", " ", " ", "  "])
     ending = st.sampled_from(["\n", "\n", "\r\n", "\n\n"])
     line = st.tuples(row, separator, ending).map(lambda t: t[1].join(t[0]) + t[2])

@@ -76,6 +76,7 @@ def test_any_rows_give_what_their_text_gives(tmp_path: Path, fields: list[str], 
     assert (column_report.records, column_report.first, column_report.last) == (
         text_report.records, text_report.first, text_report.last,
     )  # fmt: skip
+    assert column_report.windows == text_report.windows
     assert column_report.formats == {"aws-vpc-parquet": 1}
 
 

@@ -18,6 +18,9 @@ from analyzers.kernels import text
 
 NAME = "aws-vpc"
 
+LOST_REASONS = ("no-route", "blackhole", "mtu-exceeded", "ttl-expired")
+"""Why a transit gateway lost packets: ends of field names, in the order of the kernel's counters."""
+
 NEEDED = ("srcport", "dstport", "protocol")
 STATUSES = ("OK", "NODATA", "SKIPDATA")
 UNUSABLE_COUNT = 255
@@ -70,6 +73,13 @@ def layout(fields: tuple[str, ...]) -> Layout:
     }  # fmt: skip
     for column, name in plain.items():
         columns[column] = place.get(name, -1)
+    if "interface-id" not in place:  # a transit gateway's attachment, or what has no interface (regional NAT gateways)
+        columns[text.C_INTERFACE] = place.get("tgw-attachment-id", place.get("resource-id", -1))
+    if "vpc-id" not in place and {"tgw-src-vpc-id", "tgw-dst-vpc-id"} <= set(place):
+        columns[text.C_NETWORK] = place["tgw-src-vpc-id"]
+        columns[text.C_PEER_NETWORK] = place["tgw-dst-vpc-id"]
+        for number, reason in enumerate(LOST_REASONS):
+            columns[text.C_LOST + number] = place.get(f"packets-lost-{reason}", -1)
     # pkt-* are the addresses of the packet itself; srcaddr and dstaddr may be an interface's primary address instead
     for column, stand_in, end in ((text.C_SRC, text.C_SRC_PLAIN, "src"), (text.C_DST, text.C_DST_PLAIN, "dst")):
         columns[column] = place.get(f"pkt-{end}addr", place.get(f"{end}addr", -1))
@@ -77,7 +87,7 @@ def layout(fields: tuple[str, ...]) -> Layout:
     notes = []
     if "start" not in place or "end" not in place:
         notes.append("records without start or end: identity cannot be resolved with time")
-    if "action" not in place:
+    if "action" not in place and "tgw-attachment-id" not in place:  # transit gateways have no verdict to tell
         notes.append("records without action: what was rejected looks like what was accepted")
     return Layout(fields, columns, tuple(notes))
 

@@ -1,0 +1,186 @@
+"""Coverage by interface and hour: what was idle, what the log lost, where whole aggregation intervals are missing.
+
+An interval without traffic has a NODATA record; so a time that no record touches, long enough to hold a whole
+aggregation interval wherever the intervals begin, is a time that the log does not tell about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analyzers.flows import WindowFact
+from analyzers.ingest.flow_logs import interface_of
+from analyzers.ingest.formats.aws_vpc import LOST_REASONS
+from analyzers.ingest.worker_tables import HOUR, MAX_WINDOWS, WorkerTables
+from analyzers.kernels import windows as w
+from analyzers.kernels.record import S_COUNT, S_SLOT_SECONDS, S_WINDOWS
+from analyzers.kernels.separators import BLOCK_ROWS
+from analyzers.kernels.tables import MASK40, U40
+
+DEFAULT_INTERVAL = 600
+"""s, the longest MaxAggregationInterval of AWS, which a flow log has unless it was created with 60."""
+
+PARTS = 60
+ROWS_AT_ONCE = 1 << 14
+
+Array = NDArray[Any]
+_Slots = dict[tuple[int, int], list[int]]  # (observer, slot) -> NODATA, SKIPDATA, skipped parts, gap parts
+
+
+class Windows:
+    """The windows of all threads' tables, by observers' names, with slots as long as the memory for them asks."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, int] = {"": 0}
+        self._state = np.zeros(S_COUNT, np.int64)
+        self._state[S_SLOT_SECONDS] = HOUR
+        self._rows = np.zeros((1 << 11, w.WINDOW_WORDS), np.uint64)
+        self._index = np.zeros(1 << 12, np.uint64)
+        self._lost: dict[str, list[int]] = {}  # transit gateway attachment -> packets lost, by reason
+
+    def take(self, tables: WorkerTables) -> None:
+        """Add the windows of a thread's tables, which are not to be used for more of them afterwards."""
+        self._take_lost(tables)
+        theirs = tables.tables.state
+        while theirs[S_SLOT_SECONDS] < self._state[S_SLOT_SECONDS]:
+            tables.coarsen_windows()
+        while self._state[S_SLOT_SECONDS] < theirs[S_SLOT_SECONDS]:
+            self._coarsen()
+        rows = tables.tables.windows[: theirs[S_WINDOWS]].copy()
+        if not len(rows):
+            return
+        names = tables.observer_names()
+        number = (rows[:, 0] >> U40).astype(np.intp)
+        mine = np.zeros(len(names), np.uint64)
+        for one in np.unique(number).tolist():
+            mine[one] = self._names.setdefault(names[one], len(self._names))
+        rows[:, 0] = (mine[number] << U40) | (rows[:, 0] & MASK40)
+        self._grow(int(self._state[S_WINDOWS]) + len(rows))
+        w.add_windows(rows, len(rows), self._state, self._index, self._rows)
+        # the bound of a thread's tables: whoever read what, the slots are the shortest of which there are few enough
+        while self._state[S_WINDOWS] + 2 * BLOCK_ROWS > MAX_WINDOWS:
+            self._coarsen()
+
+    def _take_lost(self, tables: WorkerTables) -> None:
+        lost = tables.tables.lost_packets
+        for number in np.flatnonzero(lost.any(axis=1)).tolist():
+            name = interface_of(tables.observer_names()[number])
+            sums = self._lost.setdefault(name, [0] * len(LOST_REASONS))
+            self._lost[name] = [one + int(more) for one, more in zip(sums, lost[number], strict=True)]
+
+    def lost_packets(self) -> dict[str, dict[str, int]]:
+        """Transit gateway attachment -> reason -> packets that it lost."""
+        return {name: dict(zip(LOST_REASONS, sums, strict=True)) for name, sums in sorted(self._lost.items())}
+
+    def _grow(self, count: int) -> None:
+        if count > len(self._rows):
+            self._rows = np.concatenate([self._rows, np.zeros((count, w.WINDOW_WORDS), np.uint64)])
+        size = self._index.size
+        while 2 * count > size:
+            size *= 2
+        if size != self._index.size:
+            self._index = np.zeros(size, np.uint64)
+            w.rehash_windows(self._rows, int(self._state[S_WINDOWS]), self._index)
+
+    def _coarsen(self) -> None:
+        self._index[:] = 0
+        w.coarser(self._rows, int(self._state[S_WINDOWS]), self._state, self._index)
+
+    def facts(self, intervals: Mapping[str, int]) -> tuple[WindowFact, ...]:
+        """Facts of all interfaces, sorted. `intervals`: flow log id, "" for the others -> aggregation interval, s."""
+        rows = self._rows[: self._state[S_WINDOWS]]
+        names = [(name.partition(" ")[0], name.partition(" ")[2]) for name in self._names]
+        return _facts(rows, names, int(self._state[S_SLOT_SECONDS]), intervals)
+
+
+def _facts(
+    rows: Array, names: list[tuple[str, str]], slot_seconds: int, intervals: Mapping[str, int]
+) -> tuple[WindowFact, ...]:
+    if not len(rows):
+        return ()
+    rows = rows[np.argsort(rows[:, 0])]
+    observer = (rows[:, 0] >> np.uint64(40)).astype(np.int64)
+    slot = (rows[:, 0] & np.uint64((1 << 40) - 1)).astype(np.int64)
+    nodata = (rows[:, 3] >> np.uint64(32)).astype(np.int64)
+    skipdata = (rows[:, 3] & np.uint64(0xFFFF_FFFF)).astype(np.int64)
+    found: _Slots = {}
+    for at in np.flatnonzero((nodata | skipdata) + rows[:, 2].astype(bool)).tolist():
+        skipped = int(rows[at, 2]).bit_count()
+        found[int(observer[at]), int(slot[at])] = [int(nodata[at]), int(skipdata[at]), skipped, 0]
+    runs: list[WindowFact] = []
+    general = intervals.get("", DEFAULT_INTERVAL)
+    interval = np.array([intervals.get(log, general) for _, log in names], np.int64)
+    for number, begin, end in _gaps(observer, slot, rows[:, 1] | rows[:, 2], interval, slot_seconds // PARTS):
+        _spread(found, runs, names[number], number, begin, end, slot_seconds)
+    minutes = slot_seconds / PARTS / 60
+    facts = runs
+    for (number, hour), (idle, lost, skipped, gap) in found.items():
+        start = hour * slot_seconds
+        facts.append(
+            WindowFact(
+                *names[number], start, start + slot_seconds, idle, lost, round(skipped * minutes), round(gap * minutes)
+            )
+        )
+    return tuple(_joined(sorted(facts)))
+
+
+def _gaps(observer: Array, slot: Array, bits: Array, interval: Array, part_seconds: int) -> list[tuple[int, int, int]]:
+    """(observer, first part, part behind the last) of each stretch without records, in parts since the epoch.
+
+    All arrays have a row for each (observer, slot), sorted; `interval` is s by observer number.
+    """
+    found: list[tuple[int, int, int]] = []
+    last_observer, last_part = -1, 0
+    shifts = np.arange(PARTS, dtype=np.uint64)
+    for start in range(0, len(slot), ROWS_AT_ONCE):
+        part_of = slice(start, start + ROWS_AT_ONCE)
+        marked = ((bits[part_of, None] >> shifts) & np.uint64(1)).astype(bool)
+        row, part = np.nonzero(marked)  # in the order of time
+        places = slot[part_of][row] * PARTS + part
+        who = observer[part_of][row]
+        if last_observer >= 0:
+            places, who = np.concatenate([[last_part], places]), np.concatenate([[last_observer], who])
+        if not len(places):
+            continue
+        free = np.diff(places) - 1
+        missed = (free * part_seconds >= 2 * interval[who[1:]]) & (who[1:] == who[:-1])
+        for at in np.flatnonzero(missed).tolist():
+            found.append((int(who[at]), int(places[at]) + 1, int(places[at + 1])))
+        last_observer, last_part = int(who[-1]), int(places[-1])
+    return found
+
+
+def _spread(
+    found: _Slots, runs: list[WindowFact], name: tuple[str, str], number: int, begin: int, end: int, slot_seconds: int
+) -> None:
+    """Enter a gap into the slots it touches; slots that it fills, which have no row, become one fact together."""
+    first, last = begin // PARTS, (end - 1) // PARTS
+    whole_from = first if begin % PARTS == 0 else first + 1
+    whole_to = last + 1 if end % PARTS == 0 else last
+    for slot in {first, last}:
+        if not whole_from <= slot < whole_to:
+            inside = min(end, (slot + 1) * PARTS) - max(begin, slot * PARTS)
+            found.setdefault((number, slot), [0, 0, 0, 0])[3] += inside
+    if whole_from < whole_to:
+        minutes = (whole_to - whole_from) * slot_seconds // 60
+        runs.append(WindowFact(*name, whole_from * slot_seconds, whole_to * slot_seconds, gap_minutes=minutes))
+
+
+def _joined(facts: list[WindowFact]) -> list[WindowFact]:
+    """Neighbouring times of one interface that were idle and nothing else, as one."""
+    joined: list[WindowFact] = []
+    for fact in facts:
+        before = joined[-1] if joined else None
+        if (
+            before is not None
+            and (before.interface, before.flow_log, before.end) == (fact.interface, fact.flow_log, fact.start)
+            and not (before.skipped_minutes or before.gap_minutes or fact.skipped_minutes or fact.gap_minutes)
+        ):
+            joined[-1] = WindowFact(fact.interface, fact.flow_log, before.start, fact.end, before.nodata + fact.nodata)
+        else:
+            joined.append(fact)
+    return joined

@@ -1,0 +1,151 @@
+"""Which minutes of which hour an interface's records cover: NODATA and SKIPDATA counted, gaps to be found.
+
+A row (uint64[WINDOW_WORDS]) is one interface in one slot of time:
+    0  observer24 << 40 | slot40     slot: time / slot seconds, an hour at first
+    1  bits of the sixtieths of the slot that a record with traffic or NODATA touches
+    2  the same of SKIPDATA
+    3  NODATA records32 << 32 | SKIPDATA records32, each in the slot in which it begins
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from analyzers.kernels.jit import inlined, kernel
+from analyzers.kernels.record import (
+    P_FIRST,
+    P_INTERFACE,
+    P_LAST,
+    S_FIXED_OBSERVER,
+    S_SLOT_SECONDS,
+    S_WINDOWS,
+)
+from analyzers.kernels.tables import ALL_ONES, HIGH32, MASK32, U0, U1, U32, U40, mix, place
+
+WINDOW_WORDS = 4
+U57 = np.uint64(57)
+PARTS = np.uint64(60)
+"""A slot is looked at in so many parts: minutes of an hour."""
+
+KEPT, NODATA, SKIPDATA = 1, 2, 3
+"""Values of `kept`: a record with traffic; one that says that there was none; one that says that some were lost."""
+
+
+@kernel
+def mark_windows(parsed: Any, kept: Any, count: Any, state: Any, index: Any, rows: Any, recent: Any) -> None:
+    """Enter the windows of records parsed[:, :count] whose interface is known.
+
+    `recent` uint32[observers]: row + 1 of each observer's slot that was marked last. The caller guarantees room for
+    two more rows a record.
+    """
+    slot_seconds = np.uint64(state[S_SLOT_SECONDS])
+    # x // part_seconds for x below slot_seconds by a multiplication: exact while slot_seconds * part_seconds < 2^57
+    part_inverse = (U1 << U57) // (slot_seconds // PARTS) + U1
+    slot = U0
+    slot_begin = U0
+    for i in range(count):
+        if kept[i] == 0:
+            continue
+        observer = parsed[P_INTERFACE, i] - U1 if parsed[P_INTERFACE, i] != U0 else np.uint64(state[S_FIXED_OBSERVER])
+        first = parsed[P_FIRST, i]
+        last = max(parsed[P_LAST, i], first)
+        if observer == U0 or last == U0:
+            continue
+        if first - slot_begin >= slot_seconds:  # neighbours mostly lie in one slot
+            slot = first // slot_seconds
+            slot_begin = slot * slot_seconds
+        begin = ((first - slot_begin) * part_inverse) >> U57
+        if last - slot_begin < slot_seconds:
+            end = ((last - slot_begin) * part_inverse) >> U57
+            mark(observer, slot, begin, end, kept[i], True, state, index, rows, recent)
+        else:
+            to_slot = last // slot_seconds
+            end = ((last - to_slot * slot_seconds) * part_inverse) >> U57
+            mark(observer, slot, begin, PARTS - U1, kept[i], True, state, index, rows, recent)
+            mark(observer, to_slot, U0, end, kept[i], False, state, index, rows, recent)
+
+
+@inlined
+def mark(
+    observer: Any, slot: Any, begin: Any, end: Any, kind: Any, counted: Any, state: Any, index: Any, rows: Any,
+    recent: Any,
+) -> None:  # fmt: skip
+    """Mark parts begin to end of a slot, and count the record there."""
+    key = (observer << U40) | slot
+    at = np.uint64(recent[observer])
+    if at == U0 or rows[at - U1, 0] != key:
+        at = window_row(key, state, index, rows) + U1
+        recent[observer] = np.uint32(at)
+    bits = (ALL_ONES >> (np.uint64(63) - (end - begin))) << begin
+    if kind == 3:
+        rows[at - U1, 2] |= bits
+        rows[at - U1, 3] += U1 if counted else U0
+    else:
+        rows[at - U1, 1] |= bits
+        rows[at - U1, 3] += (U1 << U32) if counted and kind == 2 else U0
+
+
+@kernel
+def window_row(key: Any, state: Any, index: Any, rows: Any) -> Any:
+    """Number of the row of `key`, a new one where there is none."""
+    mask = np.uint64(index.size - 1)
+    value = mix(key * np.uint64(0x9E37_79B9_7F4A_7C15))
+    slot = value & mask
+    while index[slot] != U0:
+        entry = index[slot]
+        if (entry & HIGH32) == (value & HIGH32) and rows[(entry & MASK32) - U1, 0] == key:
+            return (entry & MASK32) - U1
+        slot = (slot + U1) & mask
+    row = np.uint64(state[S_WINDOWS])
+    index[slot] = (value & HIGH32) | (row + U1)
+    for word in range(WINDOW_WORDS):
+        rows[row, word] = U0
+    rows[row, 0] = key
+    state[S_WINDOWS] += 1
+    return row
+
+
+@kernel
+def rehash_windows(rows: Any, count: Any, index: Any) -> None:
+    """Fill an empty index for the first `count` rows."""
+    mask = np.uint64(index.size - 1)
+    for i in range(count):
+        place(index, mask, mix(rows[i, 0] * np.uint64(0x9E37_79B9_7F4A_7C15)), np.uint64(i))
+
+
+@kernel
+def add_windows(theirs: Any, count: Any, state: Any, index: Any, rows: Any) -> None:
+    """Add `count` rows of another table. The caller guarantees room."""
+    for i in range(count):
+        row = window_row(theirs[i, 0], state, index, rows)
+        rows[row, 1] |= theirs[i, 1]
+        rows[row, 2] |= theirs[i, 2]
+        rows[row, 3] += theirs[i, 3]
+
+
+@kernel
+def halved(bits: Any) -> Any:
+    """The 60 parts of a slot as the 30 parts that they are in one of twice the length."""
+    found = U0
+    for part in range(30):
+        pair = (bits >> np.uint64(2 * part)) & np.uint64(3)
+        found |= (U1 if pair != U0 else U0) << np.uint64(part)
+    return found
+
+
+@kernel
+def coarser(rows: Any, count: Any, state: Any, index: Any) -> None:
+    """Make the slots twice as long, in place; `index` is empty."""
+    state[S_WINDOWS] = 0
+    half = (U1 << U40) - U1
+    for i in range(count):
+        key, seen, lost, counts = rows[i, 0], rows[i, 1], rows[i, 2], rows[i, 3]
+        shift = np.uint64(30) if key & U1 else U0
+        key = (key & ~half) | ((key & half) >> U1)
+        row = window_row(key, state, index, rows)  # at most row i, which was read
+        rows[row, 1] |= halved(seen) << shift
+        rows[row, 2] |= halved(lost) << shift
+        rows[row, 3] += counts
+    state[S_SLOT_SECONDS] *= 2

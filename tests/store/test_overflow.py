@@ -1,0 +1,88 @@
+"""What outgrows the memory goes through the database, and nothing in the answer tells."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from analyzers.store.memory import Shares, divide
+from analyzers.store.spill import Spill
+from tests.store.logs import FIELDS, read, take, write_logs
+from tests.store.test_round_trip import INVENTORY
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """Tables that are full whenever they ask for room; yields the numbers of rows of each emptying."""
+    monkeypatch.setattr("analyzers.ingest.overflow.divide", lambda *_: Shares(1, 128 << 20, 1, 1 << 30))
+    taken: list[int] = []
+    take_rows = Spill.take
+
+    def counting(self: Spill, *arguments: object) -> None:
+        before = self.rows
+        take_rows(self, *arguments)  # type: ignore[arg-type]
+        taken.append(self.rows - before)
+
+    monkeypatch.setattr(Spill, "take", counting)
+    yield taken
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_logs(tmp_path: Path, tiny: list[int], monkeypatch: pytest.MonkeyPatch, threads: int) -> None:
+    monkeypatch.setattr("analyzers.ingest.reading.RANGE_BYTES", 500_000)
+    write_logs(tmp_path / "in", 3, 30_000, 21)
+    found = read([str(tmp_path / "in")], threads=threads, **INVENTORY)
+    assert len(tiny) > 3 and sum(tiny) > 30_000
+    monkeypatch.undo()
+    assert found == read([str(tmp_path / "in")], threads=1, **INVENTORY)
+
+
+def test_captures(tiny: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [str(ROOT / "pcaps" / "shop.pcap")]
+    found = read(names)
+    assert len(tiny) > 1
+    monkeypatch.undo()
+    assert found == read(names)
+
+
+def test_a_file_of_several_formats_is_read_again_from_the_beginning(
+    tmp_path: Path, tiny: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("analyzers.ingest.reading.RANGE_BYTES", 200_000)
+    (path,) = write_logs(tmp_path / "in", 1, 20_000, 5)
+    other = "dstport srcport dstaddr srcaddr protocol interface-id start end packets bytes\n"
+    path.write_text(path.read_text() + other + "443 40000 10.0.0.2 10.0.0.1 6 eni-9 1700000000 1700000001 5 500\n")
+    assert path.read_text().startswith(FIELDS)
+    found = read([str(path)], threads=2)
+    assert tiny
+    monkeypatch.undo()
+    assert found == read([str(path)], threads=1)
+
+
+def test_stores_beside_sources_that_overflow(tmp_path: Path, tiny: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = [str(p) for p in write_logs(tmp_path / "in", 2, 20_000, 9)]
+    take(tmp_path / "x.duckdb", paths[:1])
+    found = read(paths[1:], stores=(str(tmp_path / "x.duckdb"),))
+    assert len(tiny) > 1
+    monkeypatch.undo()
+    assert found == read(paths)
+
+
+def test_nothing_is_left_behind(tmp_path: Path, tiny: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    read([str(p) for p in write_logs(tmp_path / "in", 1, 20_000, 9)])
+    assert tiny and not list((tmp_path / "temporary").iterdir())
+
+
+def test_the_budget_is_divided_and_never_exceeded() -> None:
+    for memory in (512 << 20, 1 << 30, 8 << 30):
+        for threads in (1, 2, 64):
+            shares = divide(memory, threads)
+            reading = shares.tables * threads + shares.database + 2 * shares.pending
+            assert min(shares.tables, shares.database, shares.pending) > 0
+            assert reading < memory and shares.settling < memory
