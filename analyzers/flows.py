@@ -184,6 +184,17 @@ class WindowFact:
     gap_minutes: int = 0  # minutes in which whole aggregation intervals have no record at all
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Carried:
+    """Packets of a capture that were found inside a tunnel: `one` and `other` are its ends, in no direction."""
+
+    source: str
+    tunnel: str
+    one: str  # an outer address; "" where the tunnel lies under IP (MPLS, PPPoE), or there were too many pairs to tell
+    other: str
+    packets: int
+
+
 @dataclass(frozen=True)
 class IngestReport:
     """What was read and what was passed over. Pure value; same input in any order gives the same report."""
@@ -198,6 +209,7 @@ class IngestReport:
     first: int | None = None
     last: int | None = None
     windows: Sequence[WindowFact] = ()  # by interface and time; hours of which there is nothing to say are left out
+    carried: tuple[Carried, ...] = ()  # tunnels whose inner flows are the flows
     lost_packets: dict[str, dict[str, int]] = field(default_factory=dict)  # attachment -> reason -> packets
     plain_sources: int = 0  # flow logs that tell interfaces' addresses only: no pkt-srcaddr and pkt-dstaddr
 

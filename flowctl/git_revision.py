@@ -41,7 +41,11 @@ def revision_files(given: str, wanted: Callable[[str], bool], max_bytes: int) ->
         )
     commit = _answer(["rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{tree}}"])
     if commit is None:
-        raise click.UsageError(f"{given}: {revision!r} is no revision of this repository (and {given!r} is no file)")
+        shallow = _answer(["rev-parse", "--is-shallow-repository"]) == b"true"
+        hint = "; this clone is shallow: fetch more history" if shallow else ""
+        raise click.UsageError(
+            f"{given}: {revision!r} is no revision of this repository (and {given!r} is no file){hint}"
+        )
     found = _answer(["rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}:{path}"])
     if found is None:
         raise click.UsageError(f"{given}: {revision} has no {path!r}; paths count from the top of the repository")

@@ -38,6 +38,7 @@ def ingest(inputs: Inputs, path: str, slice_seconds: int | None, changed: Any) -
             threads=threads,
             interface_networks=interface_networks(inventory),
             cuts=cuts(inventory),
+            outer=inputs.outer,
             memory_bytes=inputs.memory,
         )
         memory = divide(inputs.memory, threads).database

@@ -58,10 +58,14 @@ def fix_files(
                 del contents[name]
     if not contents:
         return loaded, (), tuple(sorted(refused))
-    for name, content in contents.items():
+    for name, content in sorted(contents.items()):
         path = by_file[name][0].source.text.path
         assert path is not None  # others were refused
-        _write(path, content)
+        try:
+            _write(path, content)
+        except OSError as error:
+            refused += [f"{edit.line}: cannot be written: {error.strerror or error}" for edit in by_file[name]]
+            del contents[name]
     done = [edit.line for name in contents for edit in by_file[name]]
     return with_contents(loaded, contents), tuple(sorted(done)), tuple(sorted(refused))
 

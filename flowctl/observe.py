@@ -69,6 +69,8 @@ def observe(inputs: Inputs, known: Inventory | None = None) -> Observation:
                     log_formats=log_formats(inputs.log_format, inventory.flow_logs),
                     intervals=aggregation_intervals(inventory.flow_logs),
                     progress=progress,
+                    outer=inputs.outer,
+                    stage=progress.stage if progress else None,
                     memory_bytes=inputs.memory,
                     stores=inputs.stores,
                 ),

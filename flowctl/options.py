@@ -25,6 +25,7 @@ class Inputs:
     log_format: tuple[str, ...] = ()  # field names of records that carry no header
     stores: tuple[str, ...] = ()
     memory: int = 0
+    outer: bool = False  # tunnels in captures stay closed
 
 
 def inputs_of(sources: tuple[str, ...], options: dict[str, Any]) -> Inputs:
@@ -41,6 +42,7 @@ def inputs_of(sources: tuple[str, ...], options: dict[str, Any]) -> Inputs:
         options["log_format"],
         options["stores"],
         options["memory"],
+        options["outer"],
     )
 
 
@@ -108,6 +110,11 @@ def input_options(function: F, format_flags: tuple[str, ...] = ("--format", "--i
             "--threads", type=click.IntRange(0, 256), default=0, metavar="N", help="Reading threads. 0: all cores."
         ),
         memory_option,
+        click.option(
+            "--outer",
+            is_flag=True,
+            help="Keep the outer flows of tunnels in captures (VXLAN, Geneve, GRE, ERSPAN, IP in IP), not the inner.",
+        ),
         click.option(
             *format_flags,
             "input_format",

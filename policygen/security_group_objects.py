@@ -20,10 +20,11 @@ NAME_LABEL = "GroupName"
 
 
 def is_described(value: object) -> bool:
-    """Whether a document holds security groups with their rules, or prefix lists."""
+    """Whether a document holds security groups with their rules, prefix lists or network ACLs."""
     if isinstance(value, list):
         return any(isinstance(item, dict) and "GroupId" in item and "IpPermissions" in item for item in value)
-    return isinstance(value, dict) and ("SecurityGroups" in value or "PrefixLists" in value) and "kind" not in value
+    known = ("SecurityGroups", "PrefixLists", "NetworkAcls")
+    return isinstance(value, dict) and any(key in value for key in known) and "kind" not in value
 
 
 def read_described(documents: Iterable[tuple[str, object]]) -> PolicySet:

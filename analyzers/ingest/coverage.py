@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from analyzers.flows import Skip
+from analyzers.flows import Carried, Skip
 
 SAMPLES = 3
 CONTROL_MESSAGE = "CONTROL_MESSAGE: CloudWatch Logs tests that the way is open"
@@ -24,6 +24,7 @@ class SkipCounts:
     counts: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     samples: dict[str, list[tuple[int, str]]] = field(default_factory=lambda: defaultdict(list))
     notes: set[str] = field(default_factory=set)
+    carried: list[Carried] = field(default_factory=list)
     unit: str = "offset"  # what places are counted in
     plain: bool = False  # some records tell interfaces' addresses only: no pkt-srcaddr and pkt-dstaddr
 

@@ -10,6 +10,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from analyzers.flows import Carried
 from analyzers.ingest.coverage import COVERAGE_REASONS, SkipCounts, printable
 from analyzers.ingest.formats import aws_cloudwatch, aws_parquet, aws_vpc, unread
 from analyzers.ingest.log_formats import DEFAULT_FIELDS, LogFormats, normalise
@@ -250,6 +251,8 @@ class Worker:
         facts: Facts,
         networks: tuple[tuple[str, str], ...],
         progress: Callable[[int, int], None] | None = None,
+        *,
+        outer: bool = False,
     ) -> None:
         self.tables = tables
         self.skips: list[SkipCounts] = []
@@ -257,6 +260,7 @@ class Worker:
         self._facts = facts
         self._networks = networks
         self._progress = progress
+        self._outer = outer
         self._scratch = new_scratch()
         self._flows: Flows | None = None
         self._row_groups: RowGroupReader | None = None
@@ -423,7 +427,7 @@ class Worker:
         try:
             for window, final in self._windows(item, stream, readers):
                 if not readers:
-                    readers.append(CaptureReader(window, item.source.name, final=final))
+                    readers.append(CaptureReader(window, item.source.name, final=final, outer=self._outer))
                 else:
                     readers[0].feed(window, final=final)
                 reader = readers[0]
@@ -438,11 +442,25 @@ class Worker:
             skips.add(str(problem), 1, [(0, "")])
         self._with_room(lambda target: CaptureReader.finish(target, network, observer))
         for reader in readers:
+            self._note_tunnels(reader, skips)
             for reason, (count, samples) in reader.counts().items():
                 skips.add(reason, count, [(at, "") for at in samples])
             skips.notes.update(f"{text} ({count} packets)" for text, (count, _) in reader.notes().items())
         if errors:
             skips.add("ICMP errors, which quote another packet", errors, [])
+
+    @staticmethod
+    def _note_tunnels(reader: CaptureReader, skips: SkipCounts) -> None:
+        found = reader.carriers()
+        skips.carried.extend(Carried(skips.source, one.tunnel.text, one.one, one.other, one.packets) for one in found)
+        for kind in sorted({one.tunnel for one in found}):
+            packets = sum(one.packets for one in found if one.tunnel == kind)
+            pairs = [f"{one.one} and {one.other}" for one in found if one.tunnel == kind and one.one]
+            between = f" between {', '.join(pairs[:3])}{f' and {len(pairs) - 3} more pairs' if pairs[3:] else ''}"
+            skips.notes.add(
+                f"{packets} packets inside {kind.text}{between if pairs else ''}: the inner flows are the flows"
+                f"{' (--outer keeps the outer ones)' if pairs else ''}"
+            )
 
     def _windows(
         self, item: CaptureItem, stream: BinaryIO, readers: list[CaptureReader]

@@ -95,6 +95,7 @@ class Interface:
     requester_managed: bool = False
     instance: str = ""
     security_groups: tuple[str, ...] = ()
+    subnet: str = ""
 
 
 @dataclass(frozen=True, slots=True, order=True)

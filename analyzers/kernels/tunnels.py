@@ -1,9 +1,10 @@
 """Tunnels: from an outer IP packet to what it carries, and who carried it, counted.
 
 A UDP port alone makes no tunnel: anybody may pick it, so the header behind it must be one that a tunnel writes, with
-its reserved bits zero; else the datagram is a flow like any other. Sources: RFC 7348 and
-draft-smith-vxlan-group-policy (VXLAN), 8926 (Geneve), 2784, 2890, 7637 and 2637 (GRE, NVGRE, PPTP),
-draft-foschiano-erspan (ERSPAN), 2003, 2473 and 4213 (IP in IP), 4023 and 7510 (MPLS in IP and UDP), 8086 (GRE in UDP).
+its reserved bits zero; else the datagram is a flow like any other. Sources: RFC 7348,
+draft-smith-vxlan-group-policy and draft-ietf-nvo3-vxlan-gpe (VXLAN); RFC 8926 (Geneve); RFC 2784, 2890, 7637, 2637
+(GRE, NVGRE, PPTP); draft-foschiano-erspan (ERSPAN); RFC 2003, 2473, 4213 (IP in IP); RFC 4023, 7510 (MPLS in IP, in
+UDP); RFC 8086 (GRE in UDP).
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class Tunnel(IntEnum):
 
 
 _TUNNEL_TEXTS = {
-    Tunnel.NONE: "no tunnel",
+    Tunnel.NONE: "tunnels between further pairs of addresses",
     Tunnel.VXLAN: "VXLAN",
     Tunnel.GENEVE: "Geneve",
     Tunnel.GRE: "GRE",
@@ -62,7 +63,7 @@ MPLS_IN_IP = np.int64(Tunnel.MPLS_IN_IP)
 MPLS_LABELS = np.int64(Tunnel.MPLS)
 PPPOE_SESSION = np.int64(Tunnel.PPPOE)
 
-VXLAN_PORT, VXLAN_LINUX_PORT, GENEVE_PORT, MPLS_PORT, GRE_PORT = 4789, 8472, 6081, 6635, 4754
+VXLAN_PORT, VXLAN_LINUX_PORT, VXLAN_GPE_PORT, GENEVE_PORT, MPLS_PORT, GRE_PORT = 4789, 8472, 4790, 6081, 6635, 4754
 
 PAIR_SLOTS = 1 << 14
 PAIR_WORDS = 6
@@ -158,7 +159,7 @@ def in_ip(buf: Any, at: Any, end: Any, protocol: Any) -> Any:
 @inlined
 def is_tunnel_port(port: Any) -> Any:
     """Whether datagrams to this UDP port may be a tunnel's."""
-    vxlan = port == VXLAN_PORT or port == VXLAN_LINUX_PORT
+    vxlan = port == VXLAN_PORT or port == VXLAN_LINUX_PORT or port == VXLAN_GPE_PORT
     return vxlan or port == GENEVE_PORT or port == MPLS_PORT or port == GRE_PORT
 
 
@@ -178,8 +179,23 @@ def in_udp(buf: Any, at: Any, end: Any, port: Any) -> Any:
         return MPLS_IN_IP, at, K_MPLS
     if port == GRE_PORT:
         return _gre(buf, at, end)
-    plain = buf[at] == 0x08 and buf[at + 1] == 0 and buf[at + 2] == 0 and buf[at + 3] == 0
-    policy = buf[at] == 0x88 and buf[at + 1] & 0xB7 == 0  # group policy: flags and a group in reserved bits
-    if (plain or policy) and buf[at + 7] == 0:
+    return _vxlan(buf, at)
+
+
+@inlined
+def _vxlan(buf: Any, at: Any) -> Any:
+    """VXLAN, whose eight bytes are there: plain, with a group policy, or telling what it carries (GPE)."""
+    if buf[at + 7] != 0:
+        return NONE, at, K_IP
+    if buf[at] == 0x88 and buf[at + 1] & 0xB7 == 0:  # flags and a group in reserved bits
         return VXLAN, at + 8, K_ETHERNET
+    if buf[at + 1] != 0 or buf[at + 2] != 0:
+        return NONE, at, K_IP
+    carries = buf[at + 3]
+    if (buf[at] == 0x08 and carries == 0) or (buf[at] == 0x0C and carries == 3):
+        return VXLAN, at + 8, K_ETHERNET
+    if buf[at] == 0x0C and carries == 1:
+        return VXLAN, at + 8, K_IPV4
+    if buf[at] == 0x0C and carries == 2:
+        return VXLAN, at + 8, K_IPV6
     return NONE, at, K_IP

@@ -6,9 +6,11 @@ import contextlib
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from analyzers.ingest.sources import InputError
 from analyzers.store.schema import (
@@ -104,13 +106,15 @@ def open_for_writing(
     """
     import duckdb
 
+    if "://" in path:
+        raise StoreError(f"{path}: a store that is written here is a file; an object store takes what is exported")
     with plain_errors(path):
         if create and not Path(path).exists():
             _create(Path(path), slice_seconds or SLICE_SECONDS)
         elif not Path(path).exists():
             raise StoreError(f"{path}: there is no such store; flowctl ingest makes one")
         scratch = Path(f"{path}.tmp")
-        connection = duckdb.connect(path, config=settings(memory, threads, scratch))
+        connection = duckdb.connect(absolute(path), config=settings(memory, threads, scratch))
         # what killed processes left; the lock is ours now
         shutil.rmtree(scratch, ignore_errors=True)
         _remove_unfinished(Path(path))
@@ -207,6 +211,39 @@ def whole_number(connection: duckdb.DuckDBPyConnection, query: str, parameters: 
     return int(connection.execute(query, parameters or []).fetchall()[0][0])
 
 
+Stage = Callable[[str, Callable[[], float]], None]
+"""Told what begins now, and how to ask for its percentage (less than 0: not known), from any thread."""
+
+
+class Stages:
+    """Tells `stage`, if anybody wants to know, what a connection is at."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, stage: Stage | None) -> None:
+        self._connection = connection
+        self._stage = stage
+        if stage is not None:
+            connection.execute("SET enable_progress_bar = true")
+            connection.execute("SET enable_progress_bar_print = false")
+
+    def begin(self, what: str) -> None:
+        """The next statements are for this."""
+        if self._stage is not None:
+            self._stage(what, self._percent)
+
+    def _percent(self) -> float:
+        import duckdb
+
+        try:
+            return float(self._connection.query_progress())
+        except duckdb.Error:  # closed: it is done
+            return 100.0
+
+
+def absolute(path: str) -> str:
+    """The path as DuckDB cannot take it for anything else: `name:rest` would be a database of an extension."""
+    return str(Path(path).absolute())
+
+
 def quoted(text: str) -> str:
     """A SQL string literal."""
     return "'" + text.replace("'", "''") + "'"
@@ -225,8 +262,12 @@ def insert(cursor: duckdb.DuckDBPyConnection, table: str, incoming: dict[str, An
     cursor.execute(f"INSERT INTO {table} BY NAME SELECT * FROM incoming")
 
 
-def insert_row(cursor: duckdb.DuckDBPyConnection, table: StoreTable, row: dict[str, object]) -> None:
-    """One row by column names; layouts that were migrated have columns in another order."""
-    names = ", ".join(f'"{c.name}"' for c in table.columns)
-    marks = ", ".join("?" * len(table.columns))
-    cursor.execute(f"INSERT INTO {table.name} ({names}) VALUES ({marks})", [row[c.name] for c in table.columns])
+def insert_rows(cursor: duckdb.DuckDBPyConnection, table: StoreTable, rows: Sequence[Mapping[str, object]]) -> None:
+    """Append rows by column names (layouts that were migrated have columns in another order); values may be lists."""
+    columns: dict[str, Any] = {}
+    for column in table.columns if rows else ():
+        columns[column.name] = values = np.empty(len(rows), object)
+        for place, row in enumerate(rows):
+            values[place] = row[column.name]
+    if rows:
+        insert(cursor, table.name, columns)

@@ -370,7 +370,9 @@ class _Hand:
             self._check,
             span=intake._store.slice_seconds or int(ALL_TIME),
         )
-        self._worker = Worker(self._tables, cut_facts(options, networks), options.networks, self._progress)
+        self._worker = Worker(
+            self._tables, cut_facts(options, networks), options.networks, self._progress, outer=options.outer
+        )
         self._emptiers: dict[str, Emptier] = {}  # by flow log, because observers' names tell it
         self._records = 0
         self._bytes = 0

@@ -12,7 +12,7 @@ import numpy as np
 from analyzers.ingest.coverage import SkipCounts
 from analyzers.store.database import (
     insert,
-    insert_row,
+    insert_rows,
     open_for_writing,
     plain_errors,
     plain_text,
@@ -124,6 +124,8 @@ class Transaction:
 
     def __init__(self, store: FlowStore) -> None:
         self._path = store.path
+        self._sources: list[dict[str, object]] = []  # written at once, which is much faster
+        self._skips: list[dict[str, object]] = []
         with plain_errors(store.path):
             self._cursor = store.connection.cursor()
             self._cursor.execute("BEGIN TRANSACTION")
@@ -138,22 +140,20 @@ class Transaction:
         """The source's own row and its skips."""
         notes = sorted({note for part in facts.skips for note in part.notes})
         merged = merged_counts(facts)
-        with plain_errors(self._path):
-            insert_row(
-                self._cursor,
-                SOURCES,
-                {
-                    "id": number, "key": identity.key, "name": plain_text(facts.name), "size": identity.size,
-                    "digest": identity.digest, "modified": identity.modified, "format": facts.format,
-                    "bytes_read": facts.bytes_read, "records": facts.records, "first": facts.first,
-                    "last": facts.last, "merged": 0, "notes": notes,
-                },
-            )  # fmt: skip
-            for reason, count in sorted(merged.counts.items()):
-                places = merged.samples[reason]
-                offsets, samples = [at for at, _ in places], [text for _, text in places]
-                row = {"source": number, "reason": reason, "count": count, "offsets": offsets, "samples": samples}
-                insert_row(self._cursor, SKIPS, row)
+        self._sources.append(
+            {
+                "id": number, "key": identity.key, "name": plain_text(facts.name), "size": identity.size,
+                "digest": identity.digest, "modified": identity.modified, "format": facts.format,
+                "bytes_read": facts.bytes_read, "records": facts.records, "first": facts.first,
+                "last": facts.last, "merged": 0, "notes": notes,
+            }
+        )  # fmt: skip
+        for reason, count in sorted(merged.counts.items()):
+            places = merged.samples[reason]
+            offsets, samples = [at for at, _ in places], [text for _, text in places]
+            self._skips.append(
+                {"source": number, "reason": reason, "count": count, "offsets": offsets, "samples": samples}
+            )
 
     def remove(self, number: int) -> None:
         """A source with its rows."""
@@ -170,6 +170,8 @@ class Transaction:
     def commit(self) -> None:
         """Make it so, durably."""
         with plain_errors(self._path):
+            insert_rows(self._cursor, SOURCES, self._sources)
+            insert_rows(self._cursor, SKIPS, self._skips)
             self._cursor.execute("COMMIT")
             self._cursor.close()
 

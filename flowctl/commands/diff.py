@@ -75,12 +75,13 @@ def command(old: str, new: str, sources: tuple[str, ...], output_format: str, **
         refuse_left_out(one, rest["strict"])
     sides = [judged(one, profile) for one in loaded]
     for name, side in zip((old, new), sides, strict=True):
+        refuse_left_out(side.loaded, rest["strict"])
         echo_remarks(side, name)
     flows = Inputs(sources, networks=rest["networks"]) if sources else None
     found = diff_of(sides[0], sides[1], rest["ipv6"], flows)
     for line in printer(output_format).lines(found):
         click.echo(line)
-    if any(one.left_out for one in loaded):
+    if any(side.loaded.left_out for side in sides):
         sys.exit(1)
     if rest["detailed_exitcode"] and found:
         sys.exit(2)

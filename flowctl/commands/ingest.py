@@ -41,6 +41,6 @@ def command(sources: tuple[str, ...], store: str, slice_seconds: int | None, cha
 
     chosen = Inputs(
         sources, inputs["inventory"], inputs["networks"], inputs["input_format"], inputs["threads"], inputs["strict"],
-        inputs["log_format"], memory=inputs["memory"],
+        inputs["log_format"], memory=inputs["memory"], outer=inputs["outer"],
     )  # fmt: skip
     sys.exit(ingest(chosen, store, slice_seconds, changed))

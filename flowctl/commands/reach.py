@@ -54,8 +54,9 @@ def command(
     loaded = load_policies(policies, inventory)
     refuse_left_out(loaded, strict)
     side = judged(loaded, profile_of(cni, host_network))
+    refuse_left_out(side.loaded, strict)
     echo_remarks(side)
     for line in printer(output_format).lines(side.pairs(ipv6)):
         click.echo(line)
-    if loaded.left_out:
+    if side.loaded.left_out:
         sys.exit(1)

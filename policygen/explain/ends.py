@@ -65,6 +65,9 @@ def _at_address(given: str, address: tuple[int, int], inventory: Inventory) -> N
     pods = [e for e in holders if e.policy_subject]
     chosen = pods or sorted(holders, key=lambda e: e.workload.kind != "Node")[:1]
     if not chosen:
+        for service in inventory.services:
+            if address in (*service.cluster_addresses, *service.external_addresses):
+                return _of_service(f"{service.namespace}/{service.name}", service, inventory)
         return NamedEnd(given, f"{given} (outside of the inventory)", (FlowEnd(None, address),))
     remarks: tuple[str, ...] = ()
     if len(chosen) > 1:

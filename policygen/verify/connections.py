@@ -12,7 +12,7 @@ NETWORK_POLICY_PROTOCOLS = ("SCTP", "TCP", "UDP")
 
 @dataclass(frozen=True, slots=True)
 class PortSpan:
-    """Ports of one protocol, both ends included. Protocols without ports have the span 0-0."""
+    """Ports of one protocol, both ends included."""
 
     protocol: str
     first: int
@@ -67,18 +67,33 @@ class ConnectionSet:
         """`All Connections`, `No Connections`, or `SCTP 1-65535,TCP 80,443-445`."""
         if not self.spans:
             return "No Connections"
-        if self == _ALL:
+        if self in (_ALL, CLOUD_EVERYTHING):
             return "All Connections"
         words: list[str] = []
         protocol = ""
-        for span in self.spans:
+        others = tuple(span for span in self.spans if span.protocol == "IP")
+        for span in self.spans if others != _OTHERS else (*(s for s in self.spans if s not in others), _EVERY_OTHER):
+            if span.protocol in ("ICMP", "ICMPv6") or span is _EVERY_OTHER:
+                words.append(_icmp_text(span))
+                continue
             ports = str(span.first) if span.first == span.last else f"{span.first}-{span.last}"
-            if span.last == 0:  # no ports
-                words.append(span.protocol)
-            else:
-                words.append(ports if span.protocol == protocol else f"{span.protocol} {ports}")
+            words.append(ports if span.protocol == protocol else f"{span.protocol} {ports}")
             protocol = span.protocol
         return ",".join(words)
+
+
+_EVERY_OTHER = PortSpan("other protocols", 0, LAST_PORT)
+
+
+def _icmp_text(span: PortSpan) -> str:
+    """`ICMP`, `ICMP type 8`, `ICMP type 3 code 4`."""
+    (first, code), (last, last_code) = divmod(span.first, 256), divmod(span.last, 256)
+    if (span.first, span.last) == (0, LAST_PORT):
+        return span.protocol
+    if (code, last_code) == (0, 255):
+        return f"{span.protocol} type {first}" + (f"-{last}" if last != first else "")
+    until = f" to type {last} code {last_code}" if span.last != span.first else ""
+    return f"{span.protocol} type {first} code {code}{until}"
 
 
 def _without(span: PortSpan, other: ConnectionSet) -> Iterator[PortSpan]:
@@ -94,3 +109,14 @@ def _without(span: PortSpan, other: ConnectionSet) -> Iterator[PortSpan]:
 
 
 _ALL = ConnectionSet.everything()
+_NAMED_NUMBERS = (1, 6, 17, 58, 132)
+CLOUD_EVERYTHING = ConnectionSet.of(
+    (
+        *_ALL.spans,
+        PortSpan("ICMP", 0, LAST_PORT),
+        PortSpan("ICMPv6", 0, LAST_PORT),
+        *(PortSpan("IP", number, number) for number in range(256) if number not in _NAMED_NUMBERS),
+    )
+)
+"""Every IP protocol: ICMP spans count type * 256 + code, IP spans the protocols that have no name here."""
+_OTHERS = tuple(span for span in CLOUD_EVERYTHING.spans if span.protocol == "IP")

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from policygen.verify.connections import ConnectionSet
 from policygen.verify.evaluate import Verdict
 from policygen.verify.matching import PROTOCOLS, FlowEnd
-from policygen.verify.parties import Party, external_party, line_text
+from policygen.verify.parties import Party, address_text_of, external_party, sample_address
 from policygen.verify.reachability import Reachability
-from policygen.verify.spaces import LAST_ADDRESS, MAPPED_FIRST, MAPPED_LAST, on_line
+from policygen.verify.spaces import LAST_ADDRESS, MAPPED_FIRST, MAPPED_LAST
 
 SOURCE_PORT = 49152
 """The port that witnesses come from: the first dynamic one (RFC 6335)."""
@@ -265,7 +265,7 @@ class _Refinement:
         _, _, one, other = members[0]
         passed, passes = _NOTHING, _NOTHING
         witnesses: dict[bool, Witness] = {}
-        address = _sample_address(members[0][0], members[-1][1])
+        address = sample_address(members[0][0], members[-1][1])
         end = FlowEnd(None, (address >> 64, address & 0xFFFF_FFFF_FFFF_FFFF))
         for piece in pieces:
             own = int(self.units[0][piece]), int(self.units[1][piece])
@@ -342,15 +342,6 @@ def _common_numbers(old: Reachability, new: Reachability) -> tuple[NDArray[np.in
     return result[0], result[1]
 
 
-def _sample_address(first: int, last: int) -> int:
-    """An address of the range that reads well: no network address where there is another."""
-    ipv4 = MAPPED_FIRST <= first <= MAPPED_LAST
-    wanted = MAPPED_FIRST + 0x01010101 if ipv4 else 0x2606_4700_4700 << 80 | 0x1111
-    if first <= wanted <= last:
-        return wanted
-    return first + 1 if last - first > 1 else first
-
-
 def _pod_name(ends: tuple[FlowEnd, FlowEnd]) -> str:
     endpoint = ends[1].endpoint
     return f"{endpoint.namespace}/{endpoint.name}" if endpoint is not None else ""
@@ -359,5 +350,4 @@ def _pod_name(ends: tuple[FlowEnd, FlowEnd]) -> str:
 def _address(ends: tuple[FlowEnd, FlowEnd]) -> str:
     if ends[1].endpoint is not None and ends[1].endpoint.name.endswith(_REPLICA):
         return ""
-    addresses = ends[1].addresses or ends[0].addresses
-    return line_text(on_line(addresses[0])) if addresses else ""
+    return address_text_of(ends[1]) or address_text_of(ends[0])

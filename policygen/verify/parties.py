@@ -89,6 +89,20 @@ def external_party(first: int, last: int) -> Party:
     return Party(f"{line_text(first)}-{line_text(last)}[External]")
 
 
+def sample_address(first: int, last: int) -> int:
+    """An address of the range that reads well: no network address where there is another."""
+    ipv4 = MAPPED_FIRST <= first <= MAPPED_LAST
+    wanted = MAPPED_FIRST + 0x01010101 if ipv4 else 0x2606_4700_4700 << 80 | 0x1111
+    if first <= wanted <= last:
+        return wanted
+    return first + 1 if last - first > 1 else first
+
+
+def address_text_of(end: FlowEnd) -> str:
+    """The address of an end, "" where it has none."""
+    return line_text(on_line(end.addresses[0])) if end.addresses else ""
+
+
 def line_text(place: int) -> str:
     """A place on the line as an address."""
     if MAPPED_FIRST <= place <= MAPPED_LAST:

@@ -57,8 +57,10 @@ class GroupMembership:
         self._interfaces: dict[tuple[str, int, int], list[str]] = defaultdict(list)  # ids, or instances' names
         self._prefixes: dict[tuple[str, str], set[str]] = defaultdict(set)  # (VPC, prefix) -> ids
         self._lengths: set[int] = set()
+        self._groups_of_address: dict[tuple[str, int, int], set[str]] = defaultdict(set)
         for interface in inventory.interfaces:
             for address in interface.addresses:
+                self._groups_of_address[(interface.network, *address)] |= set(interface.security_groups)
                 self._interfaces[(interface.network, *address)].append(interface.id)
             for prefix in interface.prefixes:
                 block = ipaddress.ip_network(prefix, strict=False)
@@ -93,11 +95,17 @@ class GroupMembership:
         found = {p.name: p for i in self._interfaces_at(end) for p in self._listed.get((endpoint.network, i), ())}
         if endpoint.workload.kind in _CLOUD_KINDS:
             found |= {p.name: p for p in self._listed.get((endpoint.network, endpoint.name), ())}
-            names = set(endpoint.security_groups)
+            names = set(self._groups_at(end) or endpoint.security_groups)
             if endpoint.until is not None:
                 names |= self._workload_groups.get((endpoint.network, endpoint.workload), set())
             found |= {name: p for name in names for p in self._by_name.get((endpoint.network, name), ())}
         return tuple(found[name] for name in sorted(found))
+
+    def _groups_at(self, end: FlowEnd) -> set[str]:
+        """The groups of the interface that holds the end's address, of several interfaces of one instance."""
+        if end.endpoint is None or end.address is None:
+            return set()
+        return self._groups_of_address.get((end.endpoint.network, *end.address), set())
 
     def _interfaces_at(self, end: FlowEnd) -> set[str]:
         """The interfaces that hold the end's addresses. Those of an ended endpoint may be somebody else's by now."""
@@ -146,7 +154,7 @@ def replay_groups(
         RuleRef(_name(policy), direction, index): [0, 0]
         for policy in policies.policies
         for direction in _DIRECTIONS
-        for index in range(len(_rules(policy, direction)))
+        for index in range(len(group_rules(policy, direction)))
     }
     classes = _EndClasses(policies, membership)
     verdicts: dict[tuple[object, ...], Verdict] = {}
@@ -230,16 +238,16 @@ def _judge(direction: Direction, membership: GroupMembership, flow: Flow) -> Dir
     matching = tuple(
         RuleRef(_name(group), direction, index)
         for group in groups
-        for index, rule in enumerate(_rules(group, direction))
+        for index, rule in enumerate(group_rules(group, direction))
         if (rule.ports is None or any(_port_matches(one, flow.protocol, flow.port) for one in rule.ports))
-        and (rule.peers is None or any(_peer_matches(one, group, peer, there) for one in rule.peers))
+        and (rule.peers is None or any(peer_covers_end(one, group, peer, there) for one in rule.peers))
     )
     names = ", ".join(map(_name, groups))
     outcome = f"allowed by {matching[0]}" if matching else "no rule matches"
     return DirectionVerdict(bool(matching), (f"{direction}: the {role} carries {names}; {outcome}",), matching)
 
 
-def _peer_matches(peer: Peer, group: Policy, end: FlowEnd, groups_there: frozenset[tuple[str, str]]) -> bool:
+def peer_covers_end(peer: Peer, group: Policy, end: FlowEnd, groups_there: frozenset[tuple[str, str]]) -> bool:
     """Whether one peer of a rule of `group` covers `end`, whose own groups are `groups_there` as (VPC, name)."""
     if isinstance(peer, CidrPeer):
         return bool(end.addresses) and all(
@@ -297,7 +305,7 @@ def _resolvers(vpc_cidrs: Sequence[tuple[str, str]]) -> frozenset[tuple[str, int
     )
 
 
-def _rules(policy: Policy, direction: Direction) -> tuple[Rule, ...]:
+def group_rules(policy: Policy, direction: Direction) -> tuple[Rule, ...]:
     return (policy.egress if direction == "egress" else policy.ingress) or ()
 
 

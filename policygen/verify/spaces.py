@@ -48,8 +48,11 @@ def on_line(address: tuple[int, int]) -> int:
 class AddressSpace:
     """Cells of addresses that no block tells apart, numbered from 0 along the line."""
 
-    def __init__(self, policies: PolicySet) -> None:
+    def __init__(self, policies: PolicySet, blocks: Iterable[str] = ()) -> None:
+        """`blocks`: CIDRs to cut at besides those of the policies."""
         cuts = {0, MAPPED_FIRST, MAPPED_LAST + 1}
+        for first, last in map(block_range, blocks):
+            cuts |= {first, last + 1}
         for rule in every_rule(policies):
             for peer in rule.peers or ():
                 if isinstance(peer, CidrPeer):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from collections import Counter
 from functools import cache
 from pathlib import Path
 
@@ -11,7 +12,10 @@ import dpkt
 import pytest
 
 from analyzers.kernels.capture_files import NotACapture
+from analyzers.kernels.frame_status import FrameStatus
 from analyzers.kernels.links import SUPPORTED_LINK_TYPES
+from captures.corpus_facts import CORPUS
+from captures.flows import flows
 from captures.kernel import outcomes, read, read_in_windows
 from captures.twin import Seen, Twin, harmless_dpkt, read_records
 
@@ -23,6 +27,7 @@ if not CORPORA or not (Path(CORPORA) / "captures").is_dir():
     )
 
 ROOT = Path(CORPORA) / "captures"
+REASONS = {status.name: status.text for status in FrameStatus}
 FILES = sorted(str(path.relative_to(ROOT)) for path in ROOT.rglob("*.pcap*"))
 
 # (capture, packet) -> what dpkt makes of it, what the kernel makes of it, and why the kernel is right to differ.
@@ -61,7 +66,7 @@ def content(name: str) -> bytes:
 
 
 def test_the_corpus_is_there() -> None:
-    assert len(FILES) > 100
+    assert set(FILES) == set(CORPUS)
     assert {name for name, _ in DIFFERENCES} <= set(FILES)
 
 
@@ -83,6 +88,24 @@ def test_every_packet_is_what_dpkt_sees(name: str) -> None:
     reader = read(data, name)[1]
     mine = {(c.tunnel.name, c.one, c.other): c.packets for c in reader.carriers()}
     assert mine == {(k, a.strip(":"), b.strip(":")): n for (k, a, b), n in twin.carriers.items()}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_right_rows_or_the_right_reason(name: str) -> None:
+    """Facts that the comparisons with dpkt, tshark and Zeek have borne out, pinned."""
+    facts = CORPUS[name]
+    found, reader = read(content(name), name)
+    told = {**facts.reasons}
+    expected = {text: told.pop(status) for status, text in REASONS.items() if status in told}
+    expected |= {key.replace("LINK_TYPE", FrameStatus.LINK_TYPE.text): count for key, count in told.items()}
+    assert {reason: count for reason, (count, _) in reader.counts().items()} == expected
+    assert (reader.packets, len(found)) == (facts.records, facts.read)
+    assert len(flows(ROOT / name, outer=False)) == facts.flows
+    tunnels: Counter[str] = Counter()
+    for carrier in reader.carriers():
+        tunnels[carrier.tunnel.text] += carrier.packets
+    assert tunnels == facts.tunnels
+    assert facts.records == facts.read + sum(facts.reasons.values())
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -40,6 +40,8 @@ TUNNELS: dict[str, tuple[bytes, int, str | None]] = {
     "vxlan": (outside(17, udp(49152, 4789, VXLAN + FRAME)), 1, "VXLAN"),
     "vxlan on its old port": (outside(17, udp(49152, 8472, VXLAN + FRAME)), 1, "VXLAN"),
     "vxlan with a group policy": (outside(17, udp(49152, 4789, b"\x88\x40\0\x07\0\0\x2a\0" + FRAME)), 1, "VXLAN"),
+    "vxlan that tells what it carries": (outside(17, udp(4790, 4790, b"\x0c\0\0\1\0\0\x2a\0" + DATAGRAM)), 1, "VXLAN"),
+    "vxlan that tells, on the usual port": (outside(17, udp(1, 4789, b"\x0c\0\0\3\0\0\x2a\0" + FRAME)), 1, "VXLAN"),
     "vxlan around a tag": (outside(17, udp(49152, 4789, VXLAN + ethernet(DATAGRAM, tags=[0x8100]))), 1, "VXLAN"),
     "geneve": (outside(17, udp(49152, 6081, GENEVE + FRAME)), 1, "Geneve"),
     "geneve with options": (outside(17, udp(49152, 6081, b"\x02" + GENEVE[1:] + bytes(8) + FRAME)), 1, "Geneve"),
@@ -152,8 +154,8 @@ def test_a_port_alone_makes_no_tunnel() -> None:
         seen, reader = see(ethernet(ipv4(8, 9, 17, udp(53, port, answer))))
         assert seen == Seen("10.0.0.8", "10.0.0.9", 17, 53, port, 28 + len(answer))
         assert carriers(reader) == []
-    seen, _ = see(ethernet(ipv4(8, 9, 17, udp(4789, 4790, VXLAN + FRAME))))
-    assert isinstance(seen, Seen) and (seen.src, seen.dport) == ("10.0.0.8", 4790)
+    seen, _ = see(ethernet(ipv4(8, 9, 17, udp(4789, 4788, VXLAN + FRAME))))
+    assert isinstance(seen, Seen) and (seen.src, seen.dport) == ("10.0.0.8", 4788)
 
 
 UNREADABLE_GRE = {

@@ -336,11 +336,12 @@ def tunnel_in(protocol: int, payload: bytes) -> tuple[str, object, int]:
             first, second, carries, reserved = struct.unpack(">BBH3xB", head)
             if first < 64 and not second & 0x3F and not reserved and carries in (0x6558, 0x0800, 0x86DD):
                 return "GENEVE", carries, 16 + 4 * first
-        if port in (4789, 8472):
-            plain = head[:4] == b"\x08\0\0\0"
+        if port in (4789, 4790, 8472) and head[7] == 0:
             policy = head[0] == 0x88 and head[1] & ~0x48 == 0
-            if (plain or policy) and head[7] == 0:
-                return "VXLAN", ETHERNET, 16
+            carried: dict[bytes, object] = {b"\x08\0\0\0": ETHERNET, b"\x0c\0\0\3": ETHERNET}
+            carried |= {b"\x0c\0\0\1": 0x0800, b"\x0c\0\0\2": 0x86DD}
+            if policy or head[:4] in carried:
+                return "VXLAN", carried.get(head[:4], ETHERNET), 16
     return "", None, 0
 
 

@@ -30,7 +30,7 @@ spec:
 apiVersion: v1
 kind: Service
 metadata: {name: front, namespace: shop}
-spec: {selector: {app: web}, ports: [{port: 80, targetPort: http}]}
+spec: {selector: {app: web}, clusterIP: 10.96.0.7, ports: [{port: 80, targetPort: http}]}
 ---
 apiVersion: v1
 kind: Pod
@@ -179,6 +179,15 @@ CASES = [
         id="address-of-a-pod",
     ),
     pytest.param(NETWORK_POLICY, "n1", "shop/db", "1", "allowed", ["its own node is always allowed"], id="own-node"),
+    pytest.param(
+        "",
+        "ops/probe",
+        "10.96.0.7",
+        "80",
+        "allowed",
+        ["shop/front is a Service", "shop/web (Deployment) TCP 8080"],
+        id="address-of-a-service",
+    ),
     pytest.param(
         "",
         "ops/probe",

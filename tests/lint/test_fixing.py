@@ -157,6 +157,18 @@ def test_a_rewrite_that_breaks_the_file_is_not_written(tmp_path: Path, monkeypat
     assert lines(result, "not fixed:")
 
 
+def test_a_file_that_cannot_be_written_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> tuple[int, str]:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(lint_fixing.tempfile, "mkstemp", full)
+    path = tmp_path / "web.yaml"
+    path.write_text(WEB)
+    result = fix(str(path))
+    assert path.read_text() == WEB and not lines(result, "fixed:")
+    assert "cannot be written: No space left on device" in result.output
+
+
 def test_fixed_files_allow_the_same(tmp_path: Path) -> None:
     """Compared with the engine here, over an inventory that the fix did not see."""
     cluster = "\n---\n".join(

@@ -132,6 +132,15 @@ def test_a_revision_outside_of_any_repository(tmp_path: Path, monkeypatch: pytes
     assert "not a git repository" in caught.value.message
 
 
+def test_a_shallow_clone_is_said_to_be_one(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    git(tmp_path, "clone", "--depth", "1", repository.as_uri(), "shallow")
+    monkeypatch.chdir(tmp_path / "shallow")
+    assert names(load_policies(["HEAD:policies"])) == ["db"]
+    with pytest.raises(click.UsageError) as caught:
+        load_policies(["HEAD~1:policies"])
+    assert "this clone is shallow: fetch more history" in caught.value.message
+
+
 def test_a_path_with_a_colon_is_a_path(tmp_path: Path) -> None:
     folder = tmp_path / "HEAD:policies"
     folder.mkdir()
@@ -193,6 +202,8 @@ def test_aws_descriptions(tmp_path: Path) -> None:
     }
     assert group.egress == ()
     assert [e.security_groups for e in loaded.inventory.endpoints] == [("sg-1",)]
+    (tmp_path / "cards.json").write_text(json.dumps({"NetworkInterfaces": GROUPS["NetworkInterfaces"]}))
+    assert load_policies([str(tmp_path)]).remarks == ()  # nothing of it is passed over
     place = f"{path} document 1 (line 1): SecurityGroups[0].IpPermissions"
     assert [(p.where, p.reason.split(";")[0]) for p in loaded.left_out] == [
         (f"{place}[2]", "ports 9 to 1 are no range of 0 to 65535"),

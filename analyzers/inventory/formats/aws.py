@@ -148,6 +148,7 @@ def _card(fields: Fields, document: SourceDocument, instance: Fields | None) -> 
             requester_managed=fields.flag("RequesterManaged"),
             instance=instance.text("InstanceId") if instance else attachment.text("InstanceId"),
             security_groups=_groups(fields, "Groups"),
+            subnet=fields.text("SubnetId") or outer.text("SubnetId"),
         ),
         tags=_tags(fields),
         own=own,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from policygen.lint.case import Case, rules
+from policygen.lint.case import DIRECTIONS, Case, rules
 from policygen.lint.checks.service_port import destinations
+from policygen.lint.checks.shadowed import admin_rules
 from policygen.lint.containment import absolute, selects_only
 from policygen.lint.model import Finding, Severity
 from policygen.model import PodPeer, Rule, Selector
@@ -18,6 +19,7 @@ NEEDS_INVENTORY = True
 
 def find(case: Case) -> Iterator[Finding]:
     """Names without a pod that declares them, among destinations that are all known."""
+    yield from _admin(case)
     known = set(case.namespaces)
     for policy in case.policies.policies:
         for direction, _, rule, path in rules(policy):
@@ -39,6 +41,29 @@ def find(case: Case) -> Iterator[Finding]:
                     "write the number, or name the containerPort",
                     severity=None if complete else Severity.WARNING,
                 )
+
+
+def _admin(case: Case) -> Iterator[Finding]:
+    """The same for admin policies, whose names mean any protocol."""
+    for policy in case.policies.admin:
+        for direction in DIRECTIONS:
+            for index, rule in enumerate(admin_rules(policy, direction)):
+                chosen = [case.chosen(peer) for peer in rule.peers if isinstance(peer, PodPeer)]
+                pods = list(case.subjects(policy)) if direction == "ingress" else [p for one in chosen for p in one]
+                for port in rule.ports or ():
+                    if not pods or not isinstance(port.port, str):
+                        continue
+                    if not any(declared.name == port.port for pod in pods for declared in pod.ports):
+                        yield Finding(
+                            str(policy),
+                            policy.origin,
+                            f"spec.{direction}[{index}]",
+                            f"no destination pod has a port named {port.port!r}",
+                            f"{len(pods)} kinds of pods were looked at, {pods[0].namespace}/{pods[0].workload.name} "
+                            "the first",
+                            "write the number, or name the containerPort",
+                            severity=Severity.WARNING,  # it is for the whole cluster, also for what is not here yet
+                        )
 
 
 def _all_known(rule: Rule, direction: Direction, namespace: str, known: set[str]) -> bool:

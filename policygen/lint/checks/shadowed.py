@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from policygen.lint.case import DIRECTIONS, Case, rules
-from policygen.lint.containment import absolute, pod_peer_within, rule_within
+from policygen.lint.containment import NAMESPACE_NAME, absolute, pod_peer_within, rule_within
 from policygen.lint.model import Finding, Removal, Severity
-from policygen.model import AdminPolicy, AdminRule, PodPeer, Policy
+from policygen.model import AdminPolicy, AdminRule, PodPeer, Policy, Selector
 from policygen.verify.evaluate import Direction, policy_name
 
 DOC = "a rule that an earlier rule of an admin tier always decides first"
@@ -24,7 +24,7 @@ def find(case: Case) -> Iterator[Finding]:
         decided = list(_final(direction, [p for p in case.policies.admin if p.tier == "Admin"]))
         if decided:
             for policy in case.policies.policies:
-                yield from _network_policy(direction, policy, decided)
+                yield from _network_policy(case, direction, policy, decided)
 
 
 def admin_rules(policy: AdminPolicy, direction: Direction) -> tuple[AdminRule, ...]:
@@ -68,9 +68,11 @@ def _final(direction: Direction, policies: Sequence[AdminPolicy]) -> Iterator[tu
 
 
 def _network_policy(
-    direction: Direction, policy: Policy, decided: Sequence[tuple[AdminPolicy, int, AdminRule]]
+    case: Case, direction: Direction, policy: Policy, decided: Sequence[tuple[AdminPolicy, int, AdminRule]]
 ) -> Iterator[Finding]:
-    subject = absolute(PodPeer(None, policy.subject), policy.namespace)
+    # nothing is taken out here, so the labels that the namespace has today may count
+    labels = case.namespaces.get(policy.namespace) or {NAMESPACE_NAME: policy.namespace}
+    subject = PodPeer(Selector(tuple(sorted(labels.items()))), policy.subject)
     for own, index, rule, _ in rules(policy):
         if own != direction or rule.peers is None:
             continue

@@ -33,6 +33,20 @@ def find(case: Case) -> Iterator[Finding]:
                     found = _finding(policy_name(policy), policy.origin, direction, place, rule, witness)
                     outside = f"every address but {', '.join(peer.excepts)}" if peer.excepts else "every address"
                     yield replace(found, message=found.message.replace("every address", outside, 1))
+    for admin in case.policies.admin:
+        for index, one in enumerate(admin.egress):
+            wide = [p.cidr for p in one.peers if isinstance(p, CidrPeer) and p.cidr in _WHOLE]
+            if one.action == "Accept" and wide:
+                yield Finding(
+                    str(admin),
+                    admin.origin,
+                    f"spec.egress[{index}]",
+                    f"every address ({wide[0]}) may be reached on {ports_text(one.ports)}, "
+                    "whatever NetworkPolicies say",
+                    f"witness: a pod that it selects -> {_WHOLE[wide[0]]}, {_one(one.ports)}",
+                    "Pass leaves the decision to NetworkPolicies",
+                    severity=None if one.ports is None else Severity.NOTE,
+                )
     for group in case.groups.policies:
         for direction, _, rule, _ in rules(group):
             for peer in rule.peers or ():
