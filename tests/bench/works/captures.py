@@ -173,11 +173,12 @@ def run(repeats: int) -> Result:
                 runs[name].append(found)
     seconds = {name: statistics.median(one["seconds"] for one in found) for name, found in runs.items()}
     size = pcap.stat().st_size
+    packets = int(runs[OURS][0]["packets"])
     lines = [
-        f"{int(runs[OURS][0]['packets']):,} packets of {FLOWS:,} connections, {size / 1e6:,.0f} MB: TCP and UDP, one in "
-        "eight over IPv6, packets of overlapping connections interleaved; one thread; medians of "
-        f"{repeats} fresh processes in turn, after one of each that is not counted. Ours is the time from the call to the settled table, without imports; "
-        "the cold process is everything from its start to its end, with compiled kernels in the cache.",
+        f"{packets:,} packets of {FLOWS:,} connections, {size / 1e6:,.0f} MB: TCP and UDP, one in eight over IPv6,"
+        f" packets of overlapping connections interleaved; one thread; medians of {repeats} fresh processes in turn,"
+        " after one of each that is not counted. Ours is the time from the call to the settled table, without imports;"
+        " the cold process is everything from its start to its end, with compiled kernels in the cache.",
         "",
         "| what | seconds | fastest to slowest | packets/s | packets | flows |",
         "|---|---|---|---|---|---|",
