@@ -99,8 +99,10 @@ class Windows:
 
     def _take_lost(self, tables: WorkerTables) -> None:
         lost = tables.tables.lost_packets
-        for number in np.flatnonzero(lost.any(axis=1)).tolist():
-            name = interface_of(tables.observer_names()[number])
+        losing = np.flatnonzero(lost.any(axis=1)).tolist()
+        names = tables.observer_names() if losing else []
+        for number in losing:
+            name = interface_of(names[number])
             sums = self._lost.setdefault(name, [0] * len(LOST_REASONS))
             self._lost[name] = [one + int(more) for one, more in zip(sums, lost[number], strict=True)]
 
