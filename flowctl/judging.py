@@ -19,6 +19,8 @@ from policygen.verify.profiles import PROFILES, CniProfile
 from policygen.verify.reachability import Pair, Reachability
 from policygen.verify.spaces import every_rule
 
+_NOTES = 10  # of the inventory that are shown
+
 
 @dataclass(frozen=True)
 class JudgedSide:
@@ -64,6 +66,11 @@ def echo_remarks(side: JudgedSide, name: str = "") -> None:
         click.echo(f"{prefix}left out: {clean(f'{problem.where}: {problem.reason}')}", err=True)
     for problem in side.loaded.remarks:
         click.echo(f"{prefix}{clean(f'{problem.where}: {problem.reason}')}", err=True)
+    notes = side.loaded.inventory.notes
+    for note in notes[:_NOTES]:
+        click.echo(f"{prefix}inventory: {clean(' '.join((note.where, note.reason, note.detail)).strip())}", err=True)
+    if len(notes) > _NOTES:
+        click.echo(f"{prefix}inventory: {len(notes) - _NOTES} more like these", err=True)
     reachability = side.reachability
     for workload in reachability.uneven():
         click.echo(f"{prefix}policies tell pods of {workload} apart: its lines are what any of them may", err=True)
