@@ -48,7 +48,7 @@ def test_every_command_reads_a_store_as_it_reads_the_sources(tmp_path: Path) -> 
         assert (one.stdout, one.exit_code) == (other.stdout, other.exit_code)
     kubernetes = tmp_path / "a" / "kubernetes"
     one = flowctl("verify", kubernetes, "--store", store, *inventory)
-    assert one.stdout == flowctl("verify", kubernetes, *shop, *inventory).stdout
+    assert one.stdout == flowctl("verify", kubernetes, "--flows", *shop, *inventory).stdout
     assert "0 of 73 qualified flows denied" in one.stdout
 
 
