@@ -7,6 +7,7 @@ saw it. Rows are mergeable sums, minima, maxima and OR-ed bits, so the order of 
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum, IntFlag
 from typing import Any
@@ -207,7 +208,7 @@ class IngestReport:
     formats: dict[str, int] = field(default_factory=dict)  # format name -> sources
     first: int | None = None
     last: int | None = None
-    windows: tuple[WindowFact, ...] = ()  # by interface and time; hours of which there is nothing to say are left out
+    windows: Sequence[WindowFact] = ()  # by interface and time; hours of which there is nothing to say are left out
     carried: tuple[Carried, ...] = ()  # tunnels whose inner flows are the flows
     lost_packets: dict[str, dict[str, int]] = field(default_factory=dict)  # attachment -> reason -> packets
     plain_sources: int = 0  # flow logs that tell interfaces' addresses only: no pkt-srcaddr and pkt-dstaddr

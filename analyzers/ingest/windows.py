@@ -6,8 +6,9 @@ aggregation interval wherever the intervals begin, is a time that the log does n
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,10 +26,41 @@ DEFAULT_INTERVAL = 600
 """s, the longest MaxAggregationInterval of AWS, which a flow log has unless it was created with 60."""
 
 PARTS = 60
-ROWS_AT_ONCE = 1 << 14
 
 Array = NDArray[Any]
 _Slots = dict[tuple[int, int], list[int]]  # (observer, slot) -> NODATA, SKIPDATA, skipped parts, gap parts
+
+
+class LazyFacts(Sequence[WindowFact]):
+    """Facts that are worked out when somebody looks at them: one for each idle interface and hour may be many."""
+
+    def __init__(self, work_out: Callable[[], tuple[WindowFact, ...]]) -> None:
+        self._work_out = work_out
+
+    @cached_property
+    def _all(self) -> tuple[WindowFact, ...]:
+        return self._work_out()
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    @overload
+    def __getitem__(self, index: int) -> WindowFact: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> tuple[WindowFact, ...]: ...
+
+    def __getitem__(self, index: int | slice) -> WindowFact | tuple[WindowFact, ...]:
+        return self._all[index]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and self._all == tuple(other)
+
+    def __hash__(self) -> int:
+        return hash(self._all)
+
+    def __repr__(self) -> str:
+        return repr(self._all)
 
 
 class Windows:
@@ -96,8 +128,11 @@ class Windows:
         self._index[:] = 0
         w.coarser(self._rows, int(self._state[S_WINDOWS]), self._state, self._index)
 
-    def facts(self, intervals: Mapping[str, int]) -> tuple[WindowFact, ...]:
+    def facts(self, intervals: Mapping[str, int]) -> LazyFacts:
         """Facts of all interfaces, sorted. `intervals`: flow log id, "" for the others -> aggregation interval, s."""
+        return LazyFacts(lambda: self._facts(intervals))
+
+    def _facts(self, intervals: Mapping[str, int]) -> tuple[WindowFact, ...]:
         rows = self._rows[: self._state[S_WINDOWS]]
         names = [(name.partition(" ")[0], name.partition(" ")[2]) for name in self._names]
         return _facts(rows, names, int(self._state[S_SLOT_SECONDS]), intervals)
@@ -139,7 +174,7 @@ def _facts(
     runs: list[WindowFact] = []
     general = intervals.get("", DEFAULT_INTERVAL)
     interval = np.array([intervals.get(log, general) for _, log in names], np.int64)
-    for number, begin, end in _gaps(observer, slot, rows[:, 1] | rows[:, 2], interval, slot_seconds // PARTS):
+    for number, begin, end in _gaps(rows, interval, slot_seconds // PARTS):
         _spread(found, runs, names[number], number, begin, end, slot_seconds)
     minutes = slot_seconds / PARTS / 60
     facts = runs
@@ -153,30 +188,14 @@ def _facts(
     return tuple(_joined(sorted(facts)))
 
 
-def _gaps(observer: Array, slot: Array, bits: Array, interval: Array, part_seconds: int) -> list[tuple[int, int, int]]:
-    """(observer, first part, part behind the last) of each stretch without records, in parts since the epoch.
-
-    All arrays have a row for each (observer, slot), sorted; `interval` is s by observer number.
-    """
-    found: list[tuple[int, int, int]] = []
-    last_observer, last_part = -1, 0
-    shifts = np.arange(PARTS, dtype=np.uint64)
-    for start in range(0, len(slot), ROWS_AT_ONCE):
-        part_of = slice(start, start + ROWS_AT_ONCE)
-        marked = ((bits[part_of, None] >> shifts) & np.uint64(1)).astype(bool)
-        row, part = np.nonzero(marked)  # in the order of time
-        places = slot[part_of][row] * PARTS + part
-        who = observer[part_of][row]
-        if last_observer >= 0:
-            places, who = np.concatenate([[last_part], places]), np.concatenate([[last_observer], who])
-        if not len(places):
-            continue
-        free = np.diff(places) - 1
-        missed = (free * part_seconds >= 2 * interval[who[1:]]) & (who[1:] == who[:-1])
-        for at in np.flatnonzero(missed).tolist():
-            found.append((int(who[at]), int(places[at]) + 1, int(places[at + 1])))
-        last_observer, last_part = int(who[-1]), int(places[-1])
-    return found
+def _gaps(rows: Array, interval: Array, part_seconds: int) -> list[list[int]]:
+    """[observer, first part, part behind the last] of each stretch that holds a whole interval, wherever it began."""
+    needed = -(-2 * interval // part_seconds)
+    found = np.zeros((0, 3), np.int64)
+    while (count := int(w.find_gaps(rows, needed, found))) > len(found):
+        found = np.zeros((count, 3), np.int64)
+    gaps: list[list[int]] = found.tolist()
+    return gaps
 
 
 def _spread(

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from analyzers.kernels.jit import inlined, kernel
+from analyzers.kernels.jit import inlined, kernel, trailing_zeros
 from analyzers.kernels.record import (
     P_FIRST,
     P_INTERFACE,
@@ -149,3 +149,34 @@ def coarser(rows: Any, count: Any, state: Any, index: Any) -> None:
         rows[row, 2] |= halved(lost) << shift
         rows[row, 3] += counts
     state[S_SLOT_SECONDS] *= 2
+
+
+@kernel
+def find_gaps(rows: Any, interval_parts: Any, found: Any) -> Any:
+    """Stretches without records between the first and the last record of each interface; returns how many.
+
+    `rows` sorted by their key; `interval_parts` int64 by observer: parts that a stretch has at least. Stretch number n
+    goes into found[n] (int64[m, 3]: observer, first part, part behind the last, in parts since the epoch) while n < m.
+    """
+    count = 0
+    last_observer = ALL_ONES
+    last_part = np.int64(0)
+    slot_mask = (U1 << U40) - U1
+    for i in range(rows.shape[0]):
+        observer = rows[i, 0] >> U40
+        base = np.int64((rows[i, 0] & slot_mask) * PARTS)
+        if observer != last_observer:
+            last_part = np.int64(-1)
+            last_observer = observer
+        bits = rows[i, 1] | rows[i, 2]
+        while bits:
+            part = base + np.int64(trailing_zeros(bits))
+            bits &= bits - U1
+            if last_part >= 0 and part - last_part - 1 >= interval_parts[observer]:
+                if count < found.shape[0]:
+                    found[count, 0] = np.int64(observer)
+                    found[count, 1] = last_part + 1
+                    found[count, 2] = part
+                count += 1
+            last_part = part
+    return count

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,7 @@ def text(rows: list[Row]) -> str:
     return "".join(out)
 
 
-def read(path: Path, **options: object) -> tuple[WindowFact, ...]:
+def read(path: Path, **options: object) -> Sequence[WindowFact]:
     return aggregate([str(path)], IngestOptions(**options))[1].windows  # type: ignore[arg-type]
 
 
@@ -66,7 +67,7 @@ def twin(rows: list[Row], interval: int = 600, hour: int = 3600) -> list[WindowF
     return found
 
 
-def hours(facts: tuple[WindowFact, ...] | list[WindowFact], slot: int = 3600) -> set[tuple[object, ...]]:
+def hours(facts: Sequence[WindowFact], slot: int = 3600) -> set[tuple[object, ...]]:
     """Facts by the hour: what several alike hours say together, taken apart; NODATA of joined hours as a sum."""
     apart: set[tuple[object, ...]] = set()
     for fact in facts:
