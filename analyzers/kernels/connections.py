@@ -27,6 +27,7 @@ from analyzers.kernels.ipv4_flows import (
 from analyzers.kernels.jit import inlined, kernel, prefetch
 from analyzers.kernels.pcap import walk_pcap
 from analyzers.kernels.pcapng import walk_pcapng
+from analyzers.kernels.scouting import scout
 from analyzers.kernels.tables import (
     ASK_A,
     ASK_B,
@@ -281,6 +282,7 @@ def aggregate_capture(
             return walked, ROOM
         if not make_room_for_flows(target.flows, PACKETS_AT_ONCE) and not flush(network, observer, target):
             return walked, ROOM
+        scout(buf, linktype < 0, state)
         if linktype < 0:
             found, outcome = walk_pcapng(buf, state, interfaces, tally, records)
         else:
