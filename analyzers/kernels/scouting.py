@@ -12,33 +12,33 @@ from typing import Any
 import numpy as np
 
 from analyzers.kernels.capture_state import MAX_CAPTURED, S_BIG_ENDIAN, S_CHAINS, S_POSITION, S_SCOUTED, SCOUTS
-from analyzers.kernels.jit import inlined, kernel, load32, prefetch
+from analyzers.kernels.jit import inlined, kernel, prefetch
+from analyzers.kernels.links import le32
 
 REGION = 1 << 20
 """Bytes that are scouted at a time; what is fetched of them stays in the second-level cache until it is walked."""
 
 _SEARCHED = 4096
 _CACHE_LINE = 64
-_HOURS = np.uint64(7200)  # seconds that records of one region may lie apart to be taken for records
-_MASK = np.uint64(0xFFFF_FFFF)
+_HOURS = 7200  # seconds that records of one region may lie apart to be taken for records
 
 
 @inlined
 def _pcap_record(buf: Any, at: Any, time: Any) -> Any:
     """Whether there seems to be a record of pcap: a time near `time`, and lengths that can be."""
-    if (load32(buf, at) - time + _HOURS) & _MASK > _HOURS + _HOURS:
+    if abs(le32(buf, at) - time) > _HOURS:
         return False
-    captured = load32(buf, at + 8)
-    return captured <= load32(buf, at + 12) and captured <= np.uint64(MAX_CAPTURED)
+    captured = le32(buf, at + 8)
+    return captured <= le32(buf, at + 12) and captured <= MAX_CAPTURED
 
 
 @inlined
 def _packet_block(buf: Any, at: Any, limit: Any) -> Any:
     """Whether there seems to be an enhanced packet block: its type, and a length that it repeats."""
-    if load32(buf, at) != np.uint64(6):
+    if le32(buf, at) != 6:
         return False
-    total = np.int64(load32(buf, at + 4))
-    return 32 <= total <= MAX_CAPTURED and at + total <= limit and load32(buf, at + total - 4) == np.uint64(total)
+    total = le32(buf, at + 4)
+    return 32 <= total <= MAX_CAPTURED and at + total <= limit and le32(buf, at + total - 4) == total
 
 
 @inlined
@@ -50,7 +50,7 @@ def _start(buf: Any, at: Any, limit: Any, pcapng: Any, time: Any) -> Any:
             if _packet_block(buf, candidate, limit):
                 return candidate
         elif _pcap_record(buf, candidate, time):
-            following = candidate + 16 + np.int64(load32(buf, candidate + 8))
+            following = candidate + 16 + le32(buf, candidate + 8)
             if following + 16 <= limit and _pcap_record(buf, following, time):
                 return candidate
     return np.int64(-1)
@@ -66,7 +66,7 @@ def scout(buf: Any, pcapng: Any, state: Any) -> None:
     base = max(position, state[S_SCOUTED])
     limit = min(base + REGION, len(buf))
     part = ((limit - base) // SCOUTS) & ~3
-    time = load32(buf, position)
+    time = le32(buf, position)
     chains = np.int64(0)
     while chains < SCOUTS:
         begin = base + chains * part
@@ -84,7 +84,7 @@ def scout(buf: Any, pcapng: Any, state: Any) -> None:
             at = state[S_CHAINS + chain]
             if at + 64 <= base + (chain + 1) * part and at + 64 <= len(buf):
                 running = True
-                size = np.int64(load32(buf, at + length_at)) + header
+                size = le32(buf, at + length_at) + header
                 prefetch(buf, min(at + _CACHE_LINE, last))
                 state[S_CHAINS + chain] = at + max(size, 12)
     state[S_SCOUTED] = base + chains * part

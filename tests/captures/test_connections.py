@@ -63,9 +63,9 @@ def small_flows(rows: int) -> Flows:
     )
 
 
-def aggregated(data: bytes, flows: Flows, room: int = 1 << 12) -> tuple[np.ndarray, np.ndarray]:
+def aggregated(data: bytes | np.ndarray, flows: Flows, room: int = 1 << 12) -> tuple[np.ndarray, np.ndarray]:
     """-> connection rows, counters; the table is given room for few more rows at a time."""
-    reader = CaptureReader(array(data), "capture")
+    reader = CaptureReader(array(data) if isinstance(data, bytes) else data, "capture")
     target = Target.over(np.zeros(4 * room, np.uint64), np.zeros((2 * room, t.CONNECTION_WORDS), np.uint64), 0, flows)
     capacity = PACKETS_AT_ONCE
     steps = [lambda now: reader.aggregate(now, 3, 5, FACTS), lambda now: CaptureReader.finish(now, 3, 5)]
