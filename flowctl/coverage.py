@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
@@ -20,7 +20,9 @@ SHOWN = 8
 FAILED = "FAILED"
 
 
-def coverage_rows(windows: Sequence[WindowFact], flow_logs: Sequence[FlowLog]) -> list[tuple[str, str, str, str]]:
+def coverage_rows(
+    windows: Sequence[WindowFact], flow_logs: Sequence[FlowLog], lost_packets: Mapping[str, Mapping[str, int]]
+) -> list[tuple[str, str, str, str]]:
     """(interface or flow log, when, minutes with lost records, minutes without any record); the worst ones first.
 
     Idle times are no loss and are left to report.json.
@@ -40,6 +42,9 @@ def coverage_rows(windows: Sequence[WindowFact], flow_logs: Sequence[FlowLog]) -
     if len(ranked) > SHOWN:
         rows.append((f"... and {len(ranked) - SHOWN} more", "", "", ""))
     rows += [(f"{log.id} of {log.resource}", _delivery(log), "", "") for log in flow_logs if _delivery(log)]
+    for attachment, reasons in lost_packets.items():
+        told = ", ".join(f"{count:,} {reason}" for reason, count in reasons.items() if count)
+        rows.append((attachment, f"the transit gateway lost packets: {told}", "", ""))
     return rows
 
 

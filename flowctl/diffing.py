@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 
 from flowctl.judging import JudgedSide
 from flowctl.options import Inputs
+from flowctl.verifying import replay_cloud
 from policygen.verify.connections import ConnectionSet
 from policygen.verify.differences import Change, difference
 from policygen.verify.entries import entry_changes
-from policygen.verify.group_reachability import group_changes
+from policygen.verify.group_reachability import group_changes, member_name
 from policygen.verify.matching import PROTOCOLS
 from policygen.verify.parties import external_bounds, party_names
 from policygen.verify.replay import Denial, ReplayFlow, replay
@@ -77,19 +78,25 @@ def _seen(old: JudgedSide, new: JudgedSide, changes: Sequence[Change], inputs: I
 
     observation = observe(inputs, new.loaded.inventory)
     flows = observation.qualified_flows()
-    denied = [
-        {id(denial.flow): denial for denial in replay(
-            side.loaded.network, side.loaded.inventory, flows, side.reachability.profile).denied}
-        for side in (old, new)
-    ]  # fmt: skip
+    denied = [_denied(side, flows) for side in (old, new)]
     broken = tuple(denial for key, denial in denied[1].items() if key not in denied[0])
     mended = sum(key not in denied[1] for key in denied[0])
     return SeenFlows(len(flows), broken, mended, tuple(_unused(changes, new, flows)))
 
 
+def _denied(side: JudgedSide, flows: Sequence[ReplayFlow]) -> dict[int, Denial]:
+    """The flows that a side denies, by id."""
+    loaded = side.loaded
+    proofs = [replay(loaded.network, loaded.inventory, flows, side.reachability.profile)]
+    if loaded.groups.policies or loaded.acls:
+        proofs.append(replay_cloud(loaded, loaded.inventory, flows))
+    return {id(denial.flow): denial for proof in proofs for denial in proof.denied}
+
+
 def _unused(changes: Sequence[Change], new: JudgedSide, flows: Sequence[ReplayFlow]) -> Iterator[UnusedOpening]:
     """Of each opening the spans of ports in which no flow of the pair was seen."""
     names = party_names(new.loaded.inventory)
+    names |= {id(e): member_name(e) for e in new.loaded.inventory.endpoints if member_name(e) in new.groups.members}
     used: dict[tuple[str, str], set[tuple[str, int]]] = {}
     places: dict[str, list[tuple[int, str, str, int, bool]]] = {}  # workload -> (address, ...) of flows with outside
     for flow in flows:

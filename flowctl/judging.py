@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import click
 
 from analyzers.inventory import Inventory
+from analyzers.inventory.fields import clean
 from analyzers.kernels.jit import compiled_before
-from flowctl.policy_sources import LoadedPolicies, load_policies
+from flowctl.policy_sources import LoadedPolicies
 from policygen.ingress_objects import EntryPoint, read_entry_points
-from policygen.network_acls import read_network_acls
+from policygen.model import DomainPeer
 from policygen.verify.entries import entry_pairs
 from policygen.verify.group_reachability import GroupReachability
 from policygen.verify.profiles import PROFILES, CniProfile
 from policygen.verify.reachability import Pair, Reachability
+from policygen.verify.spaces import every_rule
 
 
 @dataclass(frozen=True)
@@ -40,28 +42,18 @@ def profile_of(cni: str, host_network: str) -> CniProfile:
     return replace(profile, selects_host_network=True) if host_network == "pods" else profile
 
 
-def judged_side(given: Sequence[str], inventory: Sequence[str], profile: CniProfile) -> JudgedSide:
-    """Read and compile. Raises click.UsageError for arguments that lead nowhere and where no workload is known."""
-    loaded = load_policies(given, inventory)
-    return judged(loaded, profile)
-
-
 def judged(loaded: LoadedPolicies, profile: CniProfile) -> JudgedSide:
     """Compile what was read."""
     if not compiled_before():
         click.echo("flowctl: compiling kernels for this machine, once (about half a minute) ...", err=True)
     if not loaded.inventory.endpoints and not loaded.inventory.templates:
         raise click.UsageError("no workload in POLICIES: give --inventory, a dump or a directory of manifests")
-    documents = [(f"{text.name} document {one.number}", one.value) for text in loaded.texts for one in text.documents]
-    acls, problems = read_network_acls(documents)
-    if problems:
-        loaded = replace(loaded, left_out=(*loaded.left_out, *problems))
-    known = loaded.inventory if loaded.groups.policies or acls else Inventory()
+    known = loaded.inventory if loaded.groups.policies or loaded.acls else Inventory()
     return JudgedSide(
         loaded,
         Reachability.compile(loaded.network, loaded.inventory, profile),
-        read_entry_points(value for _, value in documents),
-        GroupReachability(loaded.groups, known, acls),
+        read_entry_points(one.value for text in loaded.texts for one in text.documents),
+        GroupReachability(loaded.groups, known, loaded.acls),
     )
 
 
@@ -69,9 +61,15 @@ def echo_remarks(side: JudgedSide, name: str = "") -> None:
     """What was left out, what is odd and what the answer takes for granted, on stderr: stdout is for the answer."""
     prefix = f"flowctl: {name}: " if name else "flowctl: "
     for problem in side.loaded.left_out:
-        click.echo(f"{prefix}left out: {problem.where}: {problem.reason}", err=True)
+        click.echo(f"{prefix}left out: {clean(f'{problem.where}: {problem.reason}')}", err=True)
     for problem in side.loaded.remarks:
-        click.echo(f"{prefix}{problem.where}: {problem.reason}", err=True)
+        click.echo(f"{prefix}{clean(f'{problem.where}: {problem.reason}')}", err=True)
     reachability = side.reachability
     for workload in reachability.uneven():
         click.echo(f"{prefix}policies tell pods of {workload} apart: its lines are what any of them may", err=True)
+    peers = (peer for rule in every_rule(side.loaded.network) for peer in rule.peers or ())
+    names = sorted({peer.name for peer in peers if isinstance(peer, DomainPeer)})
+    if names:
+        click.echo(
+            f"{prefix}rules for domain names ({clean(', '.join(names))}) are listed as allowing nothing", err=True
+        )

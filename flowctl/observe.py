@@ -70,6 +70,7 @@ def observe(inputs: Inputs, known: Inventory | None = None) -> Observation:
                     intervals=aggregation_intervals(inventory.flow_logs),
                     progress=progress,
                     outer=inputs.outer,
+                    stage=progress.stage if progress else None,
                     memory_bytes=inputs.memory,
                     stores=inputs.stores,
                 ),

@@ -17,6 +17,7 @@ from typing import Any
 import click
 
 from analyzers.inventory import Inventory
+from analyzers.inventory.formats import formats
 from analyzers.inventory.kubernetes_objects import INVENTORY_KINDS, UNUSED
 from analyzers.inventory.load import InventoryError, ParsedFile, load_inventory
 from analyzers.inventory.safe_yaml import MAX_BYTES, Document, recover_documents
@@ -24,6 +25,7 @@ from flowctl.git_revision import is_revision, revision_files
 from policygen.lint.source_places import steps
 from policygen.manifests import is_policy, policies_of
 from policygen.model import PolicySet, Problem
+from policygen.network_acls import NetworkAcl, read_network_acls
 from policygen.security_group_objects import is_described, read_described
 from policygen.terraform import read_group_texts
 
@@ -67,13 +69,14 @@ class Source:
 class LoadedPolicies:
     """Everything POLICIES and --inventory say.
 
-    `network`: NetworkPolicies and admin policies. `groups`: security groups. Either may have no policy at all.
+    `network`: NetworkPolicies and admin policies. `groups`: security groups; `acls`: network ACLs. Any may be empty.
     `left_out`: what is not judged and why, sorted; the answer holds for the rest. `remarks`: odd, but judged.
     """
 
     network: PolicySet
     groups: PolicySet
     inventory: Inventory
+    acls: tuple[NetworkAcl, ...] = ()
     texts: tuple[SourceText, ...] = ()
     left_out: tuple[Problem, ...] = ()
     remarks: tuple[Problem, ...] = ()
@@ -128,8 +131,11 @@ def _assembled(
     texts: tuple[SourceText, ...], problems: Sequence[Problem], given: tuple[str, ...], inventory: tuple[str, ...]
 ) -> LoadedPolicies:
     places = [(_where(text, one), one.value) for text in texts for one in text.documents]
-    network, others = policies_of([(where, value) for where, value in places if not is_described(value)])
+    network, others = policies_of(
+        [(where, value) for where, value in places if not is_described(value) and not _is_other_inventory(value)]
+    )
     described = read_described([(where, value) for where, value in places if is_described(value)])
+    acls, acl_problems = read_network_acls(places)
     terraform = read_group_texts((t.name, t.content) for t in texts if t.name.endswith(_TERRAFORM))
     parsed = [
         ParsedFile(text.name, documents)
@@ -142,10 +148,11 @@ def _assembled(
         raise click.UsageError(str(error)) from error
     known = _without_unused_kinds(known)
     groups = PolicySet((*described.policies, *terraform.policies), (*described.problems, *terraform.problems)).sorted()
-    problems = [*problems, *network.problems, *groups.problems, *_neither(others, known)]
+    problems = [*problems, *network.problems, *groups.problems, *acl_problems, *_neither(others, known)]
     return LoadedPolicies(
         network=network,
         groups=groups,
+        acls=acls,
         inventory=known,
         texts=texts,
         left_out=_sorted(p for p in problems if p.fatal),
@@ -157,6 +164,13 @@ def _assembled(
 
 def _where(text: SourceText, document: Document) -> str:
     return f"{text.name} document {document.number} (line {document.line})"
+
+
+def _is_other_inventory(value: object) -> bool:
+    """Whether a document is inventory of another format than Kubernetes': it holds no manifests then."""
+    return isinstance(value, dict | list) and any(
+        one.sniff(value) for name, one in formats().items() if name != "kubernetes"
+    )
 
 
 def _sorted(problems: Iterator[Problem]) -> tuple[Problem, ...]:

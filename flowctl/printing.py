@@ -100,7 +100,7 @@ def print_reading(out: Console, observation: Observation) -> None:
     if rows:
         out.print()
         out.print(table("Skipped, and not seen", ("reason", "records", "first place"), rows, (1,)))
-    missing = coverage_rows(ingest.windows, inventory.flow_logs)
+    missing = coverage_rows(ingest.windows, inventory.flow_logs, ingest.lost_packets)
     if missing:
         out.print()
         title = "Coverage: what the logs do not tell (by the hour in report.json)"

@@ -13,6 +13,7 @@ from analyzers.ingest.sources import InputError
 from analyzers.store.memory import divide
 from analyzers.store.upkeep import compact, export_parquet, forget, store_info
 from flowctl.printing import ROWS, clean, console, table, time_text
+from flowctl.progress import reading_progress
 
 
 @contextlib.contextmanager
@@ -67,16 +68,16 @@ def forget_rows(path: str, sources: tuple[str, ...], between: tuple[int, int] | 
 def compact_store(path: str, merge_before: int | None, memory: int) -> None:
     """Compact, and print by how much."""
     old = Path(path).stat().st_size if Path(path).exists() else 0
-    with _limits(memory) as (size, threads):
-        before, after = compact(path, merge_before, size, threads)
+    with _limits(memory) as (size, threads), reading_progress() as bar:
+        before, after = compact(path, merge_before, size, threads, bar.stage if bar else None)
     new = Path(path).stat().st_size
     console().print(f"{before:,} rows became {after:,}; {old / 1e6:,.1f} MB became {new / 1e6:,.1f} MB")
 
 
 def export_store(path: str, folder: Path, memory: int) -> None:
     """Export, and print where to."""
-    with _limits(memory) as (size, threads):
-        rows = export_parquet(path, folder, size, threads)
+    with _limits(memory) as (size, threads), reading_progress() as bar:
+        rows = export_parquet(path, folder, size, threads, bar.stage if bar else None)
     console().print(f"{rows:,} rows are in {clean(folder)}", soft_wrap=True)
 
 

@@ -43,6 +43,7 @@ class IngestOptions:
     intervals: Mapping[str, int] = field(default_factory=dict)  # flow log id, "" for others -> aggregation interval, s
     progress: Callable[[int, int], None] | None = None  # (bytes read, records), called from worker threads
     outer: bool = False  # tunnels in captures stay closed: the outer flow is the flow
+    stage: Callable[[str, Callable[[], float]], None] | None = None  # (what begins now, its percentage when asked)
     memory_bytes: int = 0  # what the whole process may take; 0: half of what is available
     stores: tuple[str, ...] = ()  # flow stores that are read as sources besides
 
@@ -143,7 +144,7 @@ def _read_all(
         def tables(log: str = flow_log, threads: int = threads) -> WorkerTables:
             return overflow.tables(networks, interfaces, threads, log)
 
-        now = _read_items(part, options, tables, facts, threads)
+        now = _read_items(part, options, tables, facts, threads, overflow)
         workers += now
         for worker in now:
             windows.take(worker.tables)
@@ -158,7 +159,12 @@ def _read_all(
 
 
 def _read_items(
-    items: Sequence[Item], options: IngestOptions, tables: Callable[[], WorkerTables], facts: Facts, threads: int
+    items: Sequence[Item],
+    options: IngestOptions,
+    tables: Callable[[], WorkerTables],
+    facts: Facts,
+    threads: int,
+    overflow: Overflow,
 ) -> list[Worker]:
     """Work through the items of one flow log; the workers with what they have."""
     queue = iter(items)
@@ -170,7 +176,8 @@ def _read_items(
             return None if stop.is_set() else next(queue, None)
 
     def work() -> Worker:
-        worker = Worker(tables(), facts, options.networks, options.progress, outer=options.outer)
+        own = tables()
+        worker = Worker(own, facts, options.networks, overflow.progress(own), outer=options.outer)
         try:
             while (item := next_item()) is not None:
                 worker.process(item)

@@ -6,7 +6,7 @@ The database and its library are loaded only when they are needed: for stores, o
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -35,6 +35,7 @@ class Overflow:
         self._spill: Spill | None = None
         self._lock = threading.Lock()
         self._emptiers: dict[int, Emptier] = {}
+        self._gone: dict[int, int] = {}
         self._begin()
 
     def _begin(self) -> None:
@@ -68,6 +69,13 @@ class Overflow:
                 self._empty(one)
             one.release()
 
+    def progress(self, tables: WorkerTables) -> Callable[[int, int], None] | None:
+        """What a worker with these tables reports to: records that went over are added to those in the tables."""
+        report = self._options.progress
+        if report is None:
+            return None
+        return lambda size, records: report(size, records + self._gone.get(id(tables), 0))
+
     def _fits(self, tables: Sequence[WorkerTables]) -> bool:
         """Whether everything may be merged in memory, and directions settled there."""
         shares = divide(self._options.memory_bytes, 1)
@@ -77,6 +85,7 @@ class Overflow:
 
     def _empty(self, tables: WorkerTables) -> None:
         self._count(tables)
+        self._gone[id(tables)] = self._gone.get(id(tables), 0) + int(tables.tables.state[S_RECORDS])
         spill = self._database()
         with self._lock:
             emptier = self._emptiers.setdefault(id(tables), spill.emptier(self._options.cuts))
@@ -129,6 +138,7 @@ class Overflow:
         """Drop what was read so far: it is read again in another way."""
         self.close()
         self._emptiers.clear()
+        self._gone.clear()
         self._begin()
 
     def close(self) -> None:

@@ -6,7 +6,7 @@ import contextlib
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -106,13 +106,15 @@ def open_for_writing(
     """
     import duckdb
 
+    if "://" in path:
+        raise StoreError(f"{path}: a store that is written here is a file; an object store takes what is exported")
     with plain_errors(path):
         if create and not Path(path).exists():
             _create(Path(path), slice_seconds or SLICE_SECONDS)
         elif not Path(path).exists():
             raise StoreError(f"{path}: there is no such store; flowctl ingest makes one")
         scratch = Path(f"{path}.tmp")
-        connection = duckdb.connect(path, config=settings(memory, threads, scratch))
+        connection = duckdb.connect(absolute(path), config=settings(memory, threads, scratch))
         # what killed processes left; the lock is ours now
         shutil.rmtree(scratch, ignore_errors=True)
         _remove_unfinished(Path(path))
@@ -207,6 +209,39 @@ def stored_slice_seconds(connection: duckdb.DuckDBPyConnection, prefix: str = ""
 def whole_number(connection: duckdb.DuckDBPyConnection, query: str, parameters: list[object] | None = None) -> int:
     """The one number that a query gives."""
     return int(connection.execute(query, parameters or []).fetchall()[0][0])
+
+
+Stage = Callable[[str, Callable[[], float]], None]
+"""Told what begins now, and how to ask for its percentage (less than 0: not known), from any thread."""
+
+
+class Stages:
+    """Tells `stage`, if anybody wants to know, what a connection is at."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, stage: Stage | None) -> None:
+        self._connection = connection
+        self._stage = stage
+        if stage is not None:
+            connection.execute("SET enable_progress_bar = true")
+            connection.execute("SET enable_progress_bar_print = false")
+
+    def begin(self, what: str) -> None:
+        """The next statements are for this."""
+        if self._stage is not None:
+            self._stage(what, self._percent)
+
+    def _percent(self) -> float:
+        import duckdb
+
+        try:
+            return float(self._connection.query_progress())
+        except duckdb.Error:  # closed: it is done
+            return 100.0
+
+
+def absolute(path: str) -> str:
+    """The path as DuckDB cannot take it for anything else: `name:rest` would be a database of an extension."""
+    return str(Path(path).absolute())
 
 
 def quoted(text: str) -> str:

@@ -11,9 +11,9 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from analyzers.store.database import StoreError, check_version, insert, plain_errors, quoted
+from analyzers.store.database import StoreError, absolute, check_version, insert, plain_errors, quoted
 from analyzers.store.schema import (
     CONNECTIONS,
     FLOWS,
@@ -45,12 +45,12 @@ class Part:
 def attach(connection: duckdb.DuckDBPyConnection, number: int, path: str) -> Part:
     """The store at `path`, read-only. Raises StoreError."""
     name = f"part{number}"
-    if Path(path).is_dir():
+    if is_parquet(path):
         return _attach_parquet(connection, number, path)
     with plain_errors(path):
         if not Path(path).exists():
             raise StoreError(f"{path}: there is no such store; flowctl ingest makes one")
-        connection.execute(f"ATTACH {quoted(path)} AS {name} (READ_ONLY)")
+        connection.execute(f"ATTACH {quoted(absolute(path))} AS {name} (READ_ONLY)")
     check_version(connection, path, f"{name}.")
     return Part(number, f"{name}.", path)
 
@@ -60,6 +60,8 @@ def _attach_parquet(connection: duckdb.DuckDBPyConnection, number: int, path: st
     check_marker(path)
     name = f"part{number}"
     with plain_errors(path):
+        if is_remote(path):
+            connection.register_filesystem(filesystem(path)[0])
         connection.execute(f"CREATE SCHEMA {name}")
         files = {table.name: parquet_files(path, table) for table in (SOURCES, SKIPS, FLOWS, CONNECTIONS)}
         for column in ("network", "observer"):
@@ -87,13 +89,39 @@ def _attach_parquet(connection: duckdb.DuckDBPyConnection, number: int, path: st
     return Part(number, f"{name}.", path)
 
 
+def is_remote(path: str) -> bool:
+    """Whether the store is a URL (s3://, gs://, az://, ...), which fsspec reads."""
+    return "://" in path
+
+
+def is_parquet(path: str) -> bool:
+    """Whether the store is one of Parquet files: a directory, or a prefix of an object store."""
+    return is_remote(path) or Path(path).is_dir()
+
+
+def filesystem(path: str) -> tuple[Any, str]:
+    """(fsspec file system, path in it) of a URL. Raises StoreError when what reads such URLs is not installed."""
+    try:
+        from fsspec.core import url_to_fs
+
+        found: tuple[Any, str] = url_to_fs(path)
+        return found
+    except (ImportError, ValueError) as problem:
+        raise StoreError(f"{path}: {problem}; install flowctl-microseg with [s3], [gcs] or [azure]") from problem
+
+
 def check_marker(path: str) -> int:
     """The slice length of the Parquet store in a directory. Raises StoreError when it is none, or of another layout."""
     try:
-        marker = json.loads((Path(path) / MARKER).read_text(encoding="utf-8"))
+        if is_remote(path):
+            files, root = filesystem(path)
+            text = files.cat_file(f"{root.rstrip('/')}/{MARKER}")
+        else:
+            text = (Path(path) / MARKER).read_bytes()
+        marker = json.loads(text)
         version, seconds = int(marker["schema"]), int(marker["slice_seconds"])
     except FileNotFoundError as problem:
-        raise StoreError(f"{path}: a directory without {MARKER}, so no flow store; name another") from problem
+        raise StoreError(f"{path}: there is no {MARKER} in it, so it is no flow store; name another") from problem
     except (OSError, ValueError, KeyError, TypeError) as problem:
         raise StoreError(f"{path}/{MARKER}: cannot be read: {problem}") from problem
     if version != VERSION:
@@ -103,10 +131,15 @@ def check_marker(path: str) -> int:
 
 def parquet_files(path: str, table: StoreTable) -> str:
     """SQL that reads a table's files, or nothing when there are none."""
-    folder = Path(path) / table.name
-    if not any(folder.rglob("*.parquet")):
+    if is_remote(path):
+        files, root = filesystem(path)
+        listed = [files.unstrip_protocol(name) for name in files.find(f"{root.rstrip('/')}/{table.name}")]
+    else:
+        listed = [str(file) for file in (Path(path) / table.name).rglob("*.parquet")]
+    listed = sorted(name for name in listed if name.endswith(".parquet"))
+    if not listed:
         return ""
-    return f"read_parquet({quoted(str(folder / '**' / '*.parquet'))}, hive_partitioning = false)"
+    return f"read_parquet([{', '.join(map(quoted, listed))}], hive_partitioning = false)"
 
 
 def _nothing(table: StoreTable) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from analyzers.flows import COLUMNS, Direction, Evidence, FlowTable
 from analyzers.ingest.coverage import SkipCounts
 from analyzers.ingest.direction import settle_rows
-from analyzers.store.database import plain_errors, whole_number
+from analyzers.store.database import Stages, plain_errors, whole_number
 from analyzers.store.memory import CONNECTION_BYTES, FLOW_BYTES
 from analyzers.store.merging import merged_rows, write_cuts
 from analyzers.store.parts import Names, Part, attach, unify_names
@@ -51,13 +51,15 @@ class Reading:
             known = tuple(network for network, _, _ in options.cuts)
             names = unify_names(self._connection, self._all, options.networks, options.interface_networks, known)
             cut = write_cuts(self._connection, options.cuts, names)
+            stages = Stages(self._connection, options.stage)
             for table in (FLOWS, CONNECTIONS):
+                stages.begin(f"merging rows of {table.name}")
                 select = merged_rows(table, self._all, cut=cut)
                 self._connection.execute(f"CREATE TABLE merged_{table.name} AS {select}")
             self._measure()
             flows, connections = (self._count(f"merged_{table.name}") for table in (FLOWS, CONNECTIONS))
             if connections and connections * CONNECTION_BYTES + flows * FLOW_BYTES > room:
-                settle_in_database(self._connection, options.declared)
+                settle_in_database(self._connection, options.declared, stages)
                 self._spill.limit(room // 4)
                 return _table(self._connection, ("merged_flows", "settled"), names)
             self._spill.limit(room // 4)

@@ -15,7 +15,7 @@ from analyzers.flows import Direction, Evidence
 from analyzers.ingest.direction import FAN_IN, FAN_IN_RATIO, PORTED, PROBE_BYTES, PROBE_PACKETS
 from analyzers.kernels import tables as t
 from analyzers.ports import port_rank
-from analyzers.store.database import insert, whole_number
+from analyzers.store.database import Stages, insert, whole_number
 from analyzers.store.rows import Columns
 
 if TYPE_CHECKING:
@@ -34,14 +34,18 @@ HAND, LISTENER, FAN, DECLARED, WELL_KNOWN = (
 PORTED_TEXT = ", ".join(map(str, PORTED))
 
 
-def settle_in_database(connection: duckdb.DuckDBPyConnection, declared: frozenset[tuple[int, int, int, int]]) -> None:
+def settle_in_database(
+    connection: duckdb.DuckDBPyConnection, declared: frozenset[tuple[int, int, int, int]], stages: Stages
+) -> None:
     """From tables `merged_flows` and `merged_connections` to `settled` (columns of a FlowTable, rows of one service
     key folded). `merged_connections` is dropped on the way."""
     _write_facts(connection, declared)
-    _groups(connection)
-    _listening(connection)
-    _fan_in(connection)
-    _decide(connection)
+    for number, (what, step) in enumerate(
+        (("handshakes", _groups), ("listeners", _listening), ("fan-in", _fan_in), ("ports", _decide)), 1
+    ):
+        stages.begin(f"settling directions {number} of 5: {what}")
+        step(connection)
+    stages.begin("settling directions 5 of 5: adding up")
     connection.execute(f"CREATE TABLE settled AS {_folded(mutual=False)}")
     if declared and whole_number(connection, "SELECT count(*) FROM decided WHERE mutual"):
         # each serves the other: the same records the other way round as well

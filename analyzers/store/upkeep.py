@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from analyzers.store.database import (
+    Stage,
+    Stages,
     StoreError,
     make_tables,
     open_for_writing,
@@ -23,7 +25,7 @@ from analyzers.store.database import (
     whole_number,
 )
 from analyzers.store.merging import merge_expression
-from analyzers.store.parts import Part, attach
+from analyzers.store.parts import Part, attach, check_marker, filesystem, is_parquet, is_remote
 from analyzers.store.schema import (
     CONNECTIONS,
     FLOWS,
@@ -101,15 +103,16 @@ def store_info(path: str, memory: int, threads: int) -> StoreInfo:
 
 
 def _size(path: str) -> int:
+    if is_remote(path):
+        bucket, root = filesystem(path)
+        return int(bucket.du(root))
     place = Path(path)
     files: Iterator[Path] | list[Path] = place.rglob("*") if place.is_dir() else [place, Path(f"{path}.wal")]
     return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def _slice_seconds(connection: duckdb.DuckDBPyConnection, part: Part, path: str) -> int:
-    from analyzers.store.parts import check_marker
-
-    return check_marker(path) if Path(path).is_dir() else stored_slice_seconds(connection, part.prefix)
+    return check_marker(path) if is_parquet(path) else stored_slice_seconds(connection, part.prefix)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +181,9 @@ def _meets(pattern: str, key: str, name: str) -> bool:
 # -- rewriting -----------------------------------------------------------------------------------------------------
 
 
-def compact(path: str, merge_before: int | None, memory: int, threads: int) -> tuple[int, int]:
+def compact(
+    path: str, merge_before: int | None, memory: int, threads: int, stage: Stage | None = None
+) -> tuple[int, int]:
     """Rewrite the store: rows of one key become one, space of what was forgotten is given back. Slices that begin
     before `merge_before` (s UTC) lose the objects' names: rows of all objects are merged there.
 
@@ -189,6 +194,7 @@ def compact(path: str, merge_before: int | None, memory: int, threads: int) -> t
     partial.unlink(missing_ok=True)
     try:
         with plain_errors(path):
+            stages = Stages(connection, stage)
             seconds = stored_slice_seconds(connection)
             if merge_before is not None and merge_before % seconds:
                 raise StoreError(f"{path}: its slices are {seconds} s long; give a time at which a slice begins")
@@ -201,6 +207,7 @@ def compact(path: str, merge_before: int | None, memory: int, threads: int) -> t
                 connection.execute(f"DELETE FROM fresh.{table.name}")
                 connection.execute(f"INSERT INTO fresh.{table.name} BY NAME SELECT * FROM {old}{table.name}")
             for table in (FLOWS, CONNECTIONS):
+                stages.begin(f"compacting {table.name}")
                 before += whole_number(connection, f"SELECT count(*) FROM {old}{table.name}")
                 connection.execute(f"INSERT INTO fresh.{table.name} BY NAME {_compacted(table, old, merge_before)}")
                 after += whole_number(connection, f"SELECT count(*) FROM fresh.{table.name}")
@@ -238,7 +245,7 @@ def _compacted(table: StoreTable, old: str, merge_before: int | None) -> str:
     return f"SELECT {', '.join(keys)}, {values} FROM {rows} GROUP BY {', '.join(keys)} ORDER BY slice, source, network"
 
 
-def export_parquet(path: str, folder: Path, memory: int, threads: int) -> int:
+def export_parquet(path: str, folder: Path, memory: int, threads: int, stage: Stage | None = None) -> int:
     """Write the store as Parquet files below `folder`, which other engines and every --store read. Returns the number
     of rows. The marker file is written last: without it the directory is no store. Raises StoreError.
     """
@@ -250,7 +257,9 @@ def export_parquet(path: str, folder: Path, memory: int, threads: int) -> int:
     with plain_errors(path), duckdb.connect(":memory:", config=settings(memory, threads, folder)) as connection:
         part = attach(connection, 1, path)
         seconds = _slice_seconds(connection, part, path)
+        stages = Stages(connection, stage)
         for table in (SOURCES, SKIPS, FLOWS, CONNECTIONS):
+            stages.begin(f"writing {table.name}")
             (folder / table.name).mkdir()
             target = quoted(str(folder / table.name / "part-0.parquet"))
             connection.execute(

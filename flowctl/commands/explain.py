@@ -65,6 +65,7 @@ def command(
             loaded.groups,
             loaded.inventory,
             PROFILES[cni],
+            loaded.acls,
         )
         answers = explain(question)
     except (UnknownEnd, ValueError) as problem:

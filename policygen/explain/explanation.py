@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from analyzers.flows import address_text, protocol_name
+from policygen.explain.acl_view import acl_views
 from policygen.explain.ends import NamedEnd, end_text, pods_behind
 from policygen.explain.group_view import group_view
 from policygen.explain.kubernetes_view import kubernetes_view
@@ -75,6 +76,11 @@ def _answer(question: Question, source: FlowEnd, destination: FlowEnd, port: int
             if not verdict.always:
                 verdicts.append(verdict)
                 views += [group_view(question, flow, direction, texts, verdict) for direction in DIRECTIONS]
+    if not always and question.acls:
+        passes, asked = acl_views(question, flow, texts)
+        views += asked
+        if not passes:
+            verdicts.append(Verdict(False, ()))
     denied = any(not v.allowed and not v.undefined for v in verdicts)
     return Explanation(
         source=texts[0],

@@ -10,11 +10,12 @@ from analyzers.inventory import Inventory
 from policygen.explain.ends import NamedEnd
 from policygen.explain.near_miss import Miss, port_text
 from policygen.model import AdminPolicy, AdminRule, Policy, PolicySet, Rule
+from policygen.network_acls import NetworkAcl
 from policygen.verify.evaluate import Direction, RuleRef
 from policygen.verify.profiles import SPEC, CniProfile
 from policygen.verify.security_groups import GroupMembership
 
-Layer = Literal["Kubernetes", "security groups"]
+Layer = Literal["Kubernetes", "security groups", "network ACLs"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,7 @@ class Question:
     groups: PolicySet
     inventory: Inventory
     profile: CniProfile = SPEC
+    acls: tuple[NetworkAcl, ...] = ()
     _membership: list[GroupMembership] = field(default_factory=list)
 
     @property

@@ -137,7 +137,7 @@ def test_a_broken_acl_is_left_out_and_said(tmp_path: Path) -> None:
     folder = written(tmp_path, {**CLOUD, "acl.json": {"NetworkAcls": [broken]}})
     done = flowctl("reach", folder)
     assert (done.exit_code, set(done.stdout.splitlines())) == (1, LINES)
-    assert "acl.json document 1: NetworkAcls[0]" in done.stderr and "is no CIDR" in done.stderr
+    assert "acl.json document 1 (line 1): NetworkAcls[0]" in done.stderr and "is no CIDR" in done.stderr
     assert flowctl("reach", folder, "--strict").exit_code == 3
 
 
@@ -155,6 +155,27 @@ def test_diff_has_a_packet_for_each_change(tmp_path: Path) -> None:
         (witness,) = change["witnesses"]
         assert witness["before"]["allowed"] != witness["after"]["allowed"]
         assert witness["destination"] == "i-2"
+
+
+def test_flows_that_a_change_of_groups_would_break(tmp_path: Path) -> None:
+    log = tmp_path / "flows.log"
+    log.write_text("".join(
+        f"2 123456789012 eni-2 10.0.1.1 10.0.2.2 {40000 + i} 5432 6 9 900 1767225600 1767225660 ACCEPT OK\n"
+        f"2 123456789012 eni-2 10.0.2.2 10.0.1.1 5432 {40000 + i} 6 9 900 1767225600 1767225660 ACCEPT OK\n"
+        for i in range(9)
+    ))  # fmt: skip
+    groups = json.loads(json.dumps(CLOUD["groups.json"]))
+    groups["SecurityGroups"][0]["IpPermissionsEgress"] = [ANYWHERE]
+    old = written(tmp_path / "old", {**CLOUD, "groups.json": groups})
+    groups["SecurityGroups"][1]["IpPermissions"] = [permission(5433, "sg-web")]
+    new = written(tmp_path / "new", {**CLOUD, "groups.json": groups})
+    done = flowctl("diff", old, new, "--flows", log, "--format", "json")
+    assert done.exit_code == 1, done.stderr
+    flows = json.loads(done.stdout)["flows"]
+    assert [(one["port"], one["after"]["allowed"]) for one in flows["would_break"]] == [(5432, False)]
+    assert flows["opened_never_used"] == [
+        {"source": WEB, "destination": other, "connections": "TCP 5433"} for other in (DB, BOTH)
+    ]
 
 
 @pytest.mark.parametrize("seed", range(25))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from analyzers.flows import address_halves
@@ -91,7 +91,7 @@ def isolating(end: FlowEnd, direction: Direction, *own: Rule) -> PolicySet:
 
 
 @given(rules, questions)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_a_rule_misses_by_something_exactly_when_it_does_not_match(rule: Rule, question: Question) -> None:
     source, destination, protocol, port, direction, cni = question
     end, peer = (source, destination) if direction == "egress" else (destination, source)
@@ -105,7 +105,7 @@ def test_a_rule_misses_by_something_exactly_when_it_does_not_match(rule: Rule, q
 
 
 @given(questions)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_the_rule_that_is_offered_allows_it(question: Question) -> None:
     source, destination, protocol, port, direction, _ = question
     end, peer = (source, destination) if direction == "egress" else (destination, source)
@@ -127,7 +127,7 @@ def test_the_rule_that_is_offered_allows_it(question: Question) -> None:
 
 
 @given(questions)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_the_rule_that_is_offered_allows_no_other_port(question: Question) -> None:
     source, destination, protocol, port, direction, _ = question
     end, peer = (source, destination) if direction == "egress" else (destination, source)

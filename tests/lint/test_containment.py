@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from hypothesis import event, given, settings
+from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from analyzers.flows import address_halves
@@ -143,7 +143,7 @@ INVENTORY = Inventory(endpoints=PODS, workloads=tuple(p.workload for p in PODS),
 
 
 @given(selectors, selectors)
-@settings(max_examples=600)
+@settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_a_selector_within_another_selects_no_more(inner: Selector, outer: Selector) -> None:
     chosen = [selector_matches(inner, labels) for labels in EVERY_LABELS]
     assert any(chosen) <= satisfiable(inner)
@@ -156,7 +156,7 @@ def test_a_selector_within_another_selects_no_more(inner: Selector, outer: Selec
     st.lists(st.one_of(pod_peers(), blocks()), min_size=1, max_size=3),
     st.sampled_from(tuple(PROFILES)),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_peers_within_others_cover_no_more(inner: list[Any], outer: list[Any], cni: str) -> None:
     if not peers_within(inner, outer, "n"):
         return
@@ -170,7 +170,7 @@ def test_peers_within_others_cover_no_more(inner: list[Any], outer: list[Any], c
 
 
 @given(some_ports, some_ports)
-@settings(max_examples=500)
+@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_ports_within_others_cover_no_more(inner: Any, outer: Any) -> None:
     if not ports_within(inner, outer):
         return
@@ -239,7 +239,7 @@ def taken_out(policies: PolicySet, cni: str) -> list[str]:
 
 
 @given(sets, st.sampled_from(tuple(PROFILES)))
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_what_may_be_taken_out_changes_nothing(policies: PolicySet, cni: str) -> None:
     for check in set(taken_out(policies, cni)):
         event(check)
@@ -269,7 +269,7 @@ tiers = st.lists(
 
 
 @given(tiers, sets)
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_what_admin_tiers_shadow_may_be_taken_out(admin: list[AdminPolicy], beside: PolicySet) -> None:
     if "shadowed" in taken_out(numbered(list(beside.policies), admin), "spec"):
         event("shadowed")

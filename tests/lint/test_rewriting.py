@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from policygen.lint.rewriting import CannotRewrite, Cut, apply, cut_for
@@ -124,6 +124,7 @@ def written_list(draw: st.DrawFn) -> tuple[str, int]:
 
 
 @given(written_list(), st.data())
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_what_is_left_is_what_was_there(written: tuple[str, int], data: st.DataObject) -> None:
     text, count = written
     before: Any = yaml.safe_load(text)

@@ -202,6 +202,8 @@ def test_aws_descriptions(tmp_path: Path) -> None:
     }
     assert group.egress == ()
     assert [e.security_groups for e in loaded.inventory.endpoints] == [("sg-1",)]
+    (tmp_path / "cards.json").write_text(json.dumps({"NetworkInterfaces": GROUPS["NetworkInterfaces"]}))
+    assert load_policies([str(tmp_path)]).remarks == ()  # nothing of it is passed over
     place = f"{path} document 1 (line 1): SecurityGroups[0].IpPermissions"
     assert [(p.where, p.reason.split(";")[0]) for p in loaded.left_out] == [
         (f"{place}[2]", "ports 9 to 1 are no range of 0 to 65535"),

@@ -91,6 +91,39 @@ def test_what_is_left_out_is_said_and_strict_refuses(generated: Path, tmp_path: 
     assert strict.exit_code == 3 and "Proof" not in strict.output
 
 
+def test_network_acls_deny_beside_the_groups(tmp_path: Path) -> None:
+    everything = [{"IpProtocol": "-1", "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}]
+    cards = [
+        {"NetworkInterfaceId": f"eni-{n}", "VpcId": "vpc-1", "SubnetId": f"subnet-{n}",
+         "PrivateIpAddress": f"10.0.{n}.5", "Groups": [{"GroupId": "sg-1"}]}
+        for n in (1, 2)
+    ]  # fmt: skip
+    entry = {"RuleAction": "allow", "Protocol": "-1", "CidrBlock": "0.0.0.0/0"}
+    acl = {
+        "NetworkAclId": "acl-1", "VpcId": "vpc-1", "Associations": [{"SubnetId": "subnet-2"}],
+        "Entries": [{**entry, "RuleNumber": 100, "Egress": True}, {**entry, "RuleNumber": 100, "Egress": False}],
+    }  # fmt: skip
+    group = {"GroupId": "sg-1", "VpcId": "vpc-1", "IpPermissions": everything, "IpPermissionsEgress": everything}
+    header = (
+        "version vpc-id interface-id srcaddr dstaddr srcport dstport protocol packets bytes start end action "
+        "log-status tcp-flags"
+    )
+    record = "5 vpc-1 eni-2 10.0.1.5 10.0.2.5 40000 5432 6 4 400 1767232200 1767232260 ACCEPT OK 2"
+    answer = "5 vpc-1 eni-2 10.0.2.5 10.0.1.5 5432 40000 6 4 400 1767232200 1767232260 ACCEPT OK 18"
+    (tmp_path / "flows.log").write_text("\n".join((header, record, answer)) + "\n")
+    for number, said in ((100, "0 of 1 qualified flows denied"), (50, "1 of 1 qualified flows are denied")):
+        deny = {**entry, "RuleAction": "deny", "RuleNumber": 101 if number == 100 else 50, "Egress": False}
+        (tmp_path / "vpc.json").write_text(
+            json.dumps({
+                "SecurityGroups": [group], "NetworkInterfaces": cards,
+                "NetworkAcls": [{**acl, "Entries": [*acl["Entries"], deny]}],
+            })
+        )  # fmt: skip
+        result = run("verify", str(tmp_path / "vpc.json"), "--flows", str(tmp_path / "flows.log"))
+        assert said in result.output, result.output
+    assert "network ACLs acl-1: denied" in result.output and result.exit_code == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -10,6 +10,7 @@ import pytest
 
 from analyzers.store.database import StoreError
 from analyzers.store.upkeep import compact, export_parquet, forget, store_info
+from analyzers.store.write import FlowStore
 from tests.store.logs import START, read, take, write_logs
 
 MEMORY, THREADS = 256 << 20, 1
@@ -119,6 +120,23 @@ def test_a_cut_short_export_is_no_store(store: Path, tmp_path: Path) -> None:
     (tmp_path / "pq" / "_flowctl_store.json").unlink()
     with pytest.raises(StoreError, match="no flow store"):
         read([], stores=(str(tmp_path / "pq"),))
+
+
+def test_a_store_of_parquet_files_may_lie_in_an_object_store(store: Path, tmp_path: Path) -> None:
+    import fsspec
+
+    export_parquet(str(store), tmp_path / "pq", MEMORY, THREADS)
+    bucket = fsspec.filesystem("memory")
+    bucket.put(str(tmp_path / "pq"), "/bucket/table", recursive=True)
+    url = "memory://bucket/table"
+    assert read([], stores=(url,)) == read([], stores=(str(store),))
+    assert store_info(url, MEMORY, THREADS).objects == store_info(str(store), MEMORY, THREADS).objects
+    with pytest.raises(StoreError, match="no flow store"):
+        read([], stores=("memory://bucket/none",))
+    with pytest.raises(StoreError, match=r"\[s3\], \[gcs\] or \[azure\]"):
+        read([], stores=("nowhere://bucket/none",))
+    with pytest.raises(StoreError, match="exported"):
+        FlowStore(url)
 
 
 VERSION_0 = """

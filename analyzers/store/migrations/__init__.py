@@ -11,7 +11,7 @@ from pathlib import Path
 
 import duckdb
 
-from analyzers.store.database import StoreError, plain_errors, schema_version, settings
+from analyzers.store.database import StoreError, absolute, plain_errors, schema_version, settings
 from analyzers.store.schema import VERSION
 
 
@@ -20,7 +20,7 @@ def migrate(path: str, memory: int, threads: int) -> tuple[int, int]:
     with plain_errors(path):
         if not Path(path).exists():
             raise StoreError(f"{path}: there is no such store; flowctl ingest makes one")
-        connection = duckdb.connect(path, config=settings(memory, threads, f"{path}.tmp"))
+        connection = duckdb.connect(absolute(path), config=settings(memory, threads, f"{path}.tmp"))
         try:
             before = schema_version(connection)
             if before is None:
