@@ -251,11 +251,11 @@ def run(repeats: int) -> Result:
             lines.append(f"| {size} | {answer['compile']:.2f} s | {listed:.2f} s | {answer['pairs']:,} |")
     lines += [
         "",
-        f"Fresh processes, {repeats} of each in turn (NCA once), medians; kernels were compiled before. The small world "
-        f"is read from {small_file.stat().st_size / 1e6:.1f} MB of JSON manifests by both; NCA's time is that of its query, "
-        "without starting Python. The large world is handed over as values: reading is measured above. The table of "
-        "answers has a cell for each pair of units, so its cost grows with the square of the workloads that policies "
-        "tell apart; replicas cost nothing, and rules cost by the pods that they select.",
+        f"Fresh processes, {repeats} of each in turn (NCA once), medians; kernels were compiled before. The small "
+        f"world is read from {small_file.stat().st_size / 1e6:.1f} MB of JSON manifests by both; NCA's time is that of "
+        "its query, without starting Python. The large world is handed over as values: reading is measured above. The "
+        "table of answers has a cell for each pair of units, so its cost grows with the square of the workloads that "
+        "policies tell apart; replicas cost nothing, and rules cost by the pods that they select.",
     ]
     return Result(lines, broken)
 
