@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin
 
-.PHONY: demo test lint types contracts unit samples bench fuzz-nca clean
+.PHONY: demo test lint types contracts unit samples bench bench-tools fuzz-nca clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -36,9 +36,17 @@ samples: $(VENV)/.installed
 
 $(VENV)/.bench: $(VENV)/.installed
 	$(RUN)/pip install --quiet --disable-pip-version-check -e '.[bench]'
+	$(RUN)/pip install --quiet --disable-pip-version-check -e '.[bench-captures]' || echo "nfstream has no wheel for this system"
 	touch $@
 
-bench: $(VENV)/.bench
+# what captures are measured against; where it cannot be installed its rows say so
+bench-tools:
+	@command -v nfpcapd >/dev/null && command -v nfdump >/dev/null && command -v tcpdump >/dev/null || { \
+		[ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && \
+		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends nfdump tcpdump >/dev/null; } \
+		|| echo "nfdump and tcpdump are not installed and cannot be; install them to measure against them"
+
+bench: $(VENV)/.bench bench-tools
 	$(RUN)/python -m tests.bench.run
 
 # NCA pins what it needs, so it has an environment of its own; nothing of it is imported here

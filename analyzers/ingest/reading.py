@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import fnmatch
+import mmap
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
@@ -39,6 +41,7 @@ RANGE_BYTES = 32 << 20
 
 SNIFF_BYTES = 64 * 1024
 CAPTURE_WINDOW = 4 << 20
+MAPPED_WINDOW = 64 << 20
 CAPTURE_MAGICS = (
     b"\xa1\xb2\xc3\xd4",
     b"\xd4\xc3\xb2\xa1",
@@ -518,8 +521,7 @@ class Worker:
         head = item.head or stream.read(4)
         on_disk = not item.source.is_stdin and item.source.stored is None
         if on_disk and not head.startswith((GZIP_MAGIC, ZSTD_MAGIC)):
-            self.bytes_read += item.source.size
-            yield np.memmap(item.source.name, np.uint8, "r"), True
+            yield from self._mapped(item.source, readers)
             return
         pieces = inflate(stream, head + (b"" if item.head else stream.read(READ_BYTES)))
         window = np.zeros(0, np.uint8)
@@ -540,6 +542,19 @@ class Worker:
                 size += len(piece)
             window = np.concatenate(parts)
             yield window, final
+
+    def _mapped(self, source: Source, readers: list[CaptureReader]) -> Iterator[tuple[NDArray[np.uint8], bool]]:
+        """Windows over the mapped file, for a sign of life between them."""
+        with Path(source.name).open("rb") as file:
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        whole = np.frombuffer(mapped, np.uint8)
+        start, end = 0, 0
+        while end < len(whole):
+            wanted = readers[0].wanted if readers else 0
+            before, end = end, min(len(whole), start + max(MAPPED_WINDOW, wanted))
+            self.bytes_read += end - before
+            yield whole[start:end], end == len(whole)
+            start += readers[0].consumed
 
     def _with_room(self, step: Callable[[Target], bool]) -> int:
         """Let `step` add packets to the tables, with more room as often as it asks -> ICMP errors, left out."""

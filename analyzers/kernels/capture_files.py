@@ -35,6 +35,7 @@ from analyzers.kernels.capture_state import (
     S_DETAIL,
     S_OFFSET,
     S_POSITION,
+    S_SCOUTED,
     S_TRAILER,
     S_UNFIT,
     S_WANTED,
@@ -202,6 +203,7 @@ class CaptureReader:
         """The next window; its first byte is the one at `consumed` in the present one. `final`: nothing follows."""
         self._state[S_OFFSET] += self._state[S_POSITION]
         self._state[S_POSITION] = 0
+        self._state[S_SCOUTED] = 0
         self._window = _read_only(window)
         self._final = final
         self._exhausted = self.finished

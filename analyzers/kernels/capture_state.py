@@ -32,7 +32,10 @@ S_TRAILER = 7  # pcapng: its total length, which must be repeated behind it; 0: 
 S_BLOCK = 8  # pcapng: its file offset
 S_TIME = 9  # pcapng: the last time seen, seconds UTC
 S_DETAIL = 10  # the number that ended the walk
-STATE_FIELDS = 11
+S_SCOUTED = 11  # up to where in the window records' headers were asked for, see analyzers.kernels.scouting
+S_CHAINS = 12  # where each of the SCOUTS is
+SCOUTS = 8
+STATE_FIELDS = S_CHAINS + SCOUTS
 
 
 class Outcome(IntEnum):

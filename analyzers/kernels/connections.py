@@ -28,6 +28,7 @@ from analyzers.kernels.ipv4_flows import (
 from analyzers.kernels.jit import inlined, kernel, prefetch
 from analyzers.kernels.pcap import walk_pcap
 from analyzers.kernels.pcapng import walk_pcapng
+from analyzers.kernels.scouting import scout
 from analyzers.kernels.tables import (
     ALL_TIME,
     ASK_A,
@@ -295,6 +296,7 @@ def aggregate_capture(
             return walked, ROOM
         if not make_room_for_flows(target.flows, PACKETS_AT_ONCE) and not flush(network, observer, target):
             return walked, ROOM
+        scout(buf, linktype < 0, state)
         if linktype < 0:
             found, outcome = walk_pcapng(buf, state, interfaces, tally, records)
         else:

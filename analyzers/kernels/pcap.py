@@ -15,6 +15,7 @@ from analyzers.kernels.capture_state import (
     S_DETAIL,
     S_OFFSET,
     S_POSITION,
+    S_SCOUTED,
     S_WANTED,
     Outcome,
     fetch_ahead,
@@ -41,9 +42,11 @@ def walk_pcap(buf: Any, linktype: Any, state: Any, records: Any) -> Any:
     big = state[S_BIG_ENDIAN] != 0
     count = 0
     outcome = FULL
-    fetched = position
+    scouted = state[S_SCOUTED]
+    fetched = max(position, scouted)
     while count < capacity:
-        fetched = fetch_ahead(buf, position, fetched)
+        if position >= scouted:
+            fetched = fetch_ahead(buf, position, fetched)
         left = length - position
         if left < RECORD_HEADER:
             state[S_WANTED] = RECORD_HEADER

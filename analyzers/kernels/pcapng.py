@@ -21,6 +21,7 @@ from analyzers.kernels.capture_state import (
     S_INTERFACES,
     S_OFFSET,
     S_POSITION,
+    S_SCOUTED,
     S_SKIP,
     S_TIME,
     S_TRAILER,
@@ -272,9 +273,11 @@ def walk_pcapng(buf: Any, state: Any, interfaces: Any, tally: Any, records: Any)
     position = state[S_POSITION]
     count = np.int64(0)
     outcome = FULL
-    fetched = position
+    scouted = state[S_SCOUTED]
+    fetched = max(position, scouted)
     while count < capacity:
-        fetched = fetch_ahead(buf, position, fetched)
+        if position >= scouted:
+            fetched = fetch_ahead(buf, position, fetched)
         if state[S_TRAILER] > 0:
             position, outcome = _pass_over(buf, position, state)
             if outcome != FULL:

@@ -10,7 +10,7 @@ a profile may take the other).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Literal
@@ -109,6 +109,11 @@ def evaluate(
             said = decide(policies, flow, Surroundings(namespaces, nodes or {}, other))
             if said.allowed != verdict.allowed:
                 others.append(other.name)
+    return depending(verdict, others)
+
+
+def depending(verdict: Verdict, others: Sequence[str]) -> Verdict:
+    """The verdict with a doubt where other profiles, by name, answer otherwise."""
     if not others:
         return verdict
     differently = "deny" if verdict.allowed else "allow"
@@ -122,13 +127,14 @@ def decide(policies: PolicySet, flow: Flow, around: Surroundings) -> Verdict:
     if line := always_allowed(flow):
         return Verdict(True, (line,), always=True)
     # 2. Egress is decided at the source, ingress at the destination, each by itself.
-    egress = _judge("egress", policies, flow, around)
-    ingress = _judge("ingress", policies, flow, around)
+    egress = decide_direction("egress", policies, flow, around)
+    ingress = decide_direction("ingress", policies, flow, around)
     # 3. The connection passes when both allow it.
     return combine(egress, ingress, flow.protocol)
 
 
-def _judge(direction: Direction, policies: PolicySet, flow: Flow, around: Surroundings) -> DirectionVerdict:
+def decide_direction(direction: Direction, policies: PolicySet, flow: Flow, around: Surroundings) -> DirectionVerdict:
+    """What one end's policies say: egress at the source, ingress at the destination."""
     end, peer = (flow.source, flow.destination) if direction == "egress" else (flow.destination, flow.source)
     role = "source" if direction == "egress" else "destination"
     # 2.1 What no policy can select is not restricted.

@@ -96,16 +96,25 @@ class Units:
         """The number of an end."""
         return self._add(self._unit(end))
 
+    def known(self, end: FlowEnd) -> int | None:
+        """The number of an end, if there is one like it; a place outside has its cell's."""
+        if end.endpoint is None:
+            return self.cells[self._space.cell(on_line(end.address))] if end.address is not None else None
+        return self._numbers.get(self._key(self._unit(end)))
+
     def outside(self, cell: int) -> Unit:
         """A piece of the address space."""
         first = self._space.bounds(cell)[0]
         end = FlowEnd(None, (first >> 64, first & 0xFFFF_FFFF_FFFF_FFFF))
         return Unit(end, None, (), False, False, False, False, (), (cell,))
 
-    def _add(self, unit: Unit) -> int:
+    @staticmethod
+    def _key(unit: Unit) -> Hashable:
         namespace = unit.pod.namespace if unit.pod is not None else None
-        key = (namespace, unit.labels, unit.node, unit.on_node, unit.owned, unit.subject, unit.named, unit.cells)
-        number = self._numbers.setdefault(key, len(self.units))
+        return namespace, unit.labels, unit.node, unit.on_node, unit.owned, unit.subject, unit.named, unit.cells
+
+    def _add(self, unit: Unit) -> int:
+        number = self._numbers.setdefault(self._key(unit), len(self.units))
         if number == len(self.units):
             self.units.append(unit)
         return number

@@ -64,10 +64,10 @@ def small_flows(rows: int) -> Flows:
 
 
 def aggregated(
-    data: bytes, flows: Flows, room: int = 1 << 12, span: int = int(t.ALL_TIME)
+    data: bytes | np.ndarray, flows: Flows, room: int = 1 << 12, span: int = int(t.ALL_TIME)
 ) -> tuple[np.ndarray, np.ndarray]:
     """-> connection rows, counters; the table is given room for few more rows at a time."""
-    reader = CaptureReader(array(data), "capture")
+    reader = CaptureReader(array(data) if isinstance(data, bytes) else data, "capture")
     index, table = np.zeros(4 * room, np.uint64), np.zeros((2 * room, t.CONNECTION_WORDS), np.uint64)
     target = Target.over(index, table, 0, flows, span)
     capacity = PACKETS_AT_ONCE

@@ -89,8 +89,8 @@ def test_a_simultaneous_open_is_no_handshake(tmp_path: Path) -> None:
 
 
 def test_an_icmp_error_is_no_flow(tmp_path: Path) -> None:
-    unreachable = ethernet(ipv4(2, 1, 1, b"\x03\x03" + bytes(6) + ipv4(1, 2, 17, udp(5000, 53))))
-    assert [row[:3] for row in rows(tmp_path, [ethernet(ipv4(1, 2, 17, udp(5000, 53))), unreachable])] == [
+    unreachable = ethernet(ipv4(2, 1, 1, b"\x03\x03" + bytes(6) + ipv4(1, 2, 17, udp(45000, 53))))
+    assert [row[:3] for row in rows(tmp_path, [ethernet(ipv4(1, 2, 17, udp(45000, 53))), unreachable])] == [
         ("10.0.0.1", "10.0.0.2", 53)
     ]
 

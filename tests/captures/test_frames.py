@@ -144,7 +144,7 @@ def test_flags_are_zero_when_the_capture_was_cut_before_them() -> None:
 def test_without_the_jit_the_answers_are_the_same() -> None:
     """Plain Python numbers, and every index checked by numpy: a read outside of the window raises there."""
     tests = Path(__file__).parent
-    chosen = ["test_damage.py", "test_frames.py", "test_tunnels.py", "test_corpus.py"]
+    chosen = ["test_damage.py", "test_frames.py", "test_tunnels.py", "test_scouting.py", "test_corpus.py"]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error::RuntimeWarning"]
     command += ["-W", "ignore:overflow encountered in scalar multiply:RuntimeWarning"]  # hashes are meant to
     command += ["-k", "not without_the_jit and not delivered_or_counted and not windows_of_any and not twins_reader"]

