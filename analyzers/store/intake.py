@@ -21,8 +21,9 @@ from analyzers.flows import IngestReport, Skip
 from analyzers.ingest.aggregate import IngestOptions, available_cores, cut_facts, network_names
 from analyzers.ingest.coverage import SkipCounts, merge_skips
 from analyzers.ingest.reading import Item, MixedFormats, Worker, plan
-from analyzers.ingest.sources import InputError, Source, expand
+from analyzers.ingest.sources import InputError, Source, expand, open_source
 from analyzers.kernels.text import S_FIRST, S_LAST, S_RECORDS
+from analyzers.store.database import StoreError
 from analyzers.store.identity import Change, Identity, change_since, identity_of, key_of
 from analyzers.store.memory import BoundedTables, Shares, divide
 from analyzers.store.rows import Columns, Emptier
@@ -210,12 +211,20 @@ class Intake:
 
     def _plan(self, source: Source, identity: Identity, then: tuple[Fate, int], whole: bool) -> None:
         skips: list[SkipCounts] = []
-        items, formats = plan([source], self._options.format, frozenset({source.name} if whole else ()), skips)
+        try:
+            open_source(source).close()
+            items, formats = self._items_of(source, whole, skips)
+        except (InputError, OSError) as problem:  # it was there a moment ago; another run may find it again
+            self._leave(source, f"cannot be read: {problem}", "")
+            return
         facts = SourceFacts(source.name, next(iter(formats), ""), skips=skips)
         one = _Object(source, identity, self._store.new_source(), then, facts, whole, len(items))
         self._items.extend((one, item) for item in items)
         if not items:
             self._finish(one)
+
+    def _items_of(self, source: Source, whole: bool, skips: list[SkipCounts]) -> tuple[list[Item], dict[str, int]]:
+        return plan([source], self._options.format, frozenset({source.name} if whole else ()), skips)
 
     def _work(self) -> None:
         hand = _Hand(self)
@@ -227,6 +236,11 @@ class Intake:
                     hand.read(item)
                 except MixedFormats:
                     self._restart(one)
+                except StoreError:
+                    raise
+                except InputError as problem:  # gone since it was planned
+                    self._kill(one)
+                    self._leave(one.source, f"cannot be read: {problem}", "")
                 with one.lock:
                     one.open_items -= 1
             hand.turn_to(None)
@@ -374,10 +388,10 @@ class _Hand:
         if self.object is not None:
             self._empty()
             before, self.object = self.object, None
-            before.facts.bytes_read += self._worker.bytes_read - self._bytes
-            self._bytes = self._worker.bytes_read
             with before.lock:
+                before.facts.bytes_read += self._worker.bytes_read - self._bytes
                 before.facts.skips.extend(self._worker.skips)
+            self._bytes = self._worker.bytes_read
             self._worker.skips.clear()
             self._intake._let_go(before)
         self.object = one
