@@ -12,8 +12,9 @@ from analyzers.inventory import Inventory
 from analyzers.inventory.load import InventoryError, load_inventory
 from analyzers.inventory.resolve import cuts, interface_networks
 from analyzers.kernels.jit import compiled_before
-from analyzers.store.intake import Intake, IntakeSummary
+from analyzers.store.intake import Intake
 from analyzers.store.memory import divide
+from analyzers.store.objects import IntakeSummary
 from analyzers.store.write import FlowStore
 from flowctl.options import Inputs, network_patterns
 from flowctl.progress import taking_progress
