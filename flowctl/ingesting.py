@@ -16,11 +16,8 @@ from analyzers.store.intake import Intake
 from analyzers.store.memory import divide
 from analyzers.store.objects import IntakeSummary
 from analyzers.store.write import FlowStore
-from flowctl.options import Inputs, network_patterns
+from flowctl.options import INTERRUPTED, Inputs, network_patterns
 from flowctl.progress import taking_progress
-
-INTERRUPTED = 130
-"""Exit code after Ctrl-C: 128 + SIGINT, as shells have it."""
 
 
 def ingest(inputs: Inputs, path: str, slice_seconds: int | None, changed: Any) -> int:
@@ -48,11 +45,6 @@ def ingest(inputs: Inputs, path: str, slice_seconds: int | None, changed: Any) -
                 summary = Intake(store, options, changed, progress).run(list(inputs.sources))
         finally:
             store.close()
-    except KeyboardInterrupt:
-        click.echo(
-            f"flowctl: interrupted; {path} has what was committed, the same command goes on from there", err=True
-        )
-        return INTERRUPTED
     except (InputError, InventoryError) as problem:
         raise click.UsageError(str(problem)) from problem
     return _outcome(summary, path, inputs.strict)

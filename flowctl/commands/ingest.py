@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from flowctl.options import Inputs, input_options
+from flowctl.options import INTERRUPTED, Inputs, input_options
 
 
 @click.command("ingest", short_help="Take flow logs and captures into a flow store, each exactly once.")
@@ -37,10 +37,15 @@ def command(sources: tuple[str, ...], store: str, slice_seconds: int | None, cha
     Run it again as often as you like: an object that is in the store is not read again, and a run that was stopped or
     killed goes on where it was. Other commands read the store with --store.
     """
-    from flowctl.ingesting import ingest
-
     chosen = Inputs(
         sources, inputs["inventory"], inputs["networks"], inputs["input_format"], inputs["threads"], inputs["strict"],
         memory=inputs["memory"],
     )  # fmt: skip
-    sys.exit(ingest(chosen, store, slice_seconds, changed))
+    try:
+        from flowctl.ingesting import ingest
+
+        code = ingest(chosen, store, slice_seconds, changed)
+    except KeyboardInterrupt:  # before it began: what comes later is told with numbers
+        click.echo(f"flowctl: interrupted before anything was taken into {store}", err=True)
+        code = INTERRUPTED
+    sys.exit(code)
