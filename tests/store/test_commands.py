@@ -46,6 +46,7 @@ def test_every_command_reads_a_store_as_it_reads_the_sources(tmp_path: Path) -> 
         one = flowctl(*command, *shop, *inventory)
         other = flowctl(*command, "--store", store, *inventory)
         assert (one.stdout, one.exit_code) == (other.stdout, other.exit_code)
+    assert flowctl("map", store, *inventory).stdout == flowctl("map", *shop, *inventory).stdout
     kubernetes = tmp_path / "a" / "kubernetes"
     one = flowctl("verify", kubernetes, "--store", store, *inventory)
     assert one.stdout == flowctl("verify", kubernetes, *shop, *inventory).stdout
