@@ -14,15 +14,13 @@ from analyzers.inventory.load import InventoryError, load_inventory
 from analyzers.inventory.resolve import cuts, interface_networks
 from analyzers.kernels.jit import compiled_before
 from analyzers.objects.key_layout import Window
-from analyzers.store.intake import Intake, IntakeSummary
+from analyzers.store.intake import Intake
 from analyzers.store.memory import divide
+from analyzers.store.objects import IntakeSummary
 from analyzers.store.parquet_files import is_parquet_store
 from analyzers.store.write import FlowStore
-from flowctl.options import Inputs, network_patterns
+from flowctl.options import INTERRUPTED, Inputs, network_patterns
 from flowctl.progress import taking_progress
-
-INTERRUPTED = 130
-"""Exit code after Ctrl-C: 128 + SIGINT, as shells have it."""
 
 
 def ingest_with_spark(inputs: Inputs, path: str, master: str | None, slice_seconds: int | None) -> int:
@@ -71,11 +69,6 @@ def ingest(inputs: Inputs, path: str, slice_seconds: int | None, changed: Any) -
                 summary = Intake(store, options, changed, progress).run(list(inputs.sources))
         finally:
             store.close()
-    except KeyboardInterrupt:
-        click.echo(
-            f"flowctl: interrupted; {path} has what was committed, the same command goes on from there", err=True
-        )
-        return INTERRUPTED
     except (InputError, InventoryError) as problem:
         raise click.UsageError(str(problem)) from problem
     return _outcome(summary, path, inputs.strict)

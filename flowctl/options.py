@@ -14,6 +14,10 @@ import click
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+INTERRUPTED = 130
+"""Exit code after Ctrl-C: 128 + SIGINT, as shells have it."""
+
+
 @dataclass(frozen=True)
 class Inputs:
     """What to read and how."""
@@ -33,8 +37,13 @@ class Inputs:
 
 
 def inputs_of(sources: tuple[str, ...], options: dict[str, Any]) -> Inputs:
-    """What `source_arguments` and `input_options` gathered. Raises click.UsageError when there is nothing to read."""
-    if not sources and not options["stores"]:
+    """What `source_arguments` and `input_options` gathered; a store among the sources is taken for one. Raises
+    click.UsageError when there is nothing to read."""
+    from analyzers.store.database import is_store_file
+
+    stores = (*options["stores"], *(name for name in sources if is_store_file(name)))
+    sources = tuple(name for name in sources if name not in stores)
+    if not sources and not stores:
         raise click.UsageError("name a SOURCE (flow logs, captures), or a flow store with --store")
     return Inputs(
         sources,
@@ -44,7 +53,7 @@ def inputs_of(sources: tuple[str, ...], options: dict[str, Any]) -> Inputs:
         options["threads"],
         options["strict"],
         options["log_format"],
-        options["stores"],
+        stores,
         options["memory"],
         options["outer"],
         options["since"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 
 from analyzers.flows import Skip
-from analyzers.store.intake import IntakeSummary
+from analyzers.store.objects import IntakeSummary
 from flowctl.printing import ROWS, clean, console, table, time_text
 
 

@@ -37,6 +37,7 @@ class Overflow:
         self._lock = threading.Lock()
         self._emptiers: dict[int, Emptier] = {}
         self._gone: dict[int, int] = {}
+        self.notes: tuple[str, ...] = ()  # what the user should know about the result
         self._begin()
 
     def _begin(self) -> None:
@@ -133,6 +134,7 @@ class Overflow:
             one.release()
         reading = Reading(spill, self._options.stores, self._options)
         flows = reading.flows(divide(self._options.memory_bytes, 1).settling)
+        self.notes = tuple(reading.notes)
         if reading.first is not None and reading.last is not None:
             self._records, self._first, self._last = reading.records, reading.first, reading.last
         reading.windows(windows)

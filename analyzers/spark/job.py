@@ -26,7 +26,7 @@ from analyzers.spark.partial_rows import KEYS, MERGES, SPARK_SCHEMA, TEXTS
 from analyzers.spark.store_files import DONE_SPARK_SCHEMA, LEFT, write_files
 from analyzers.store.commits import Commit, CommittedStore
 from analyzers.store.identity import Change, change_since, key_of
-from analyzers.store.intake import IntakeSummary
+from analyzers.store.objects import IntakeSummary
 from analyzers.store.parquet_files import facts_of_sources
 from analyzers.store.places import place_of
 

@@ -12,24 +12,21 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 
-from analyzers.flows import IngestReport, Skip
-from analyzers.ingest.aggregate import IngestOptions, available_cores, cut_facts, network_names
-from analyzers.ingest.coverage import SkipCounts, merge_skips
-from analyzers.ingest.flow_logs import flow_log_of
-from analyzers.ingest.reading import Item, MixedFormats, Worker, plan
-from analyzers.ingest.sources import InputError, Source, expand
-from analyzers.ingest.windows import lost_in
-from analyzers.kernels.record import S_FIRST, S_LAST, S_RECORDS
-from analyzers.kernels.tables import ALL_TIME
-from analyzers.objects.key_layout import Window
+from analyzers.ingest.aggregate import IngestOptions, available_cores
+from analyzers.ingest.coverage import SkipCounts
+from analyzers.ingest.reading import Item, MixedFormats, plan
+from analyzers.ingest.sources import InputError, Source, expand, open_source
+from analyzers.store.database import StoreError
 from analyzers.store.identity import Change, Identity, change_since, identity_of, key_of
-from analyzers.store.memory import BoundedTables, Shares, divide
-from analyzers.store.rows import Columns, Emptier
+from analyzers.store.memory import Shares, divide
+from analyzers.store.object_reader import ObjectReader, Stopped
+from analyzers.store.objects import Fate, IncomingObject, IntakeSummary, summarise
+from analyzers.store.rows import Columns
 from analyzers.store.schema import CONNECTIONS, FLOWS, WINDOWS, StoreTable
 from analyzers.store.write import FlowStore, SourceFacts, Transaction
 
@@ -41,46 +38,6 @@ ROW_BYTES = 170
 
 Progress = Callable[[int, int, int], None]
 """(bytes of finished objects, bytes of all objects, records), called from worker threads."""
-
-
-class Stopped(Exception):
-    """The user, or a failure elsewhere, stopped this thread."""
-
-
-@dataclass(frozen=True)
-class IntakeSummary:
-    """What a run did. `left`: objects that were not taken, by reason; `report` is about the taken ones only."""
-
-    taken: int
-    replaced: int
-    unchanged: int
-    objects: int
-    left: tuple[Skip, ...]
-    report: IngestReport
-    interrupted: bool = False
-
-
-Fate = Literal["new", "replace", "add"]
-"""What becomes of what the store had under the same key: there was nothing, it goes, it stays under another key."""
-
-
-@dataclass
-class _Object:
-    """One object on its way in."""
-
-    source: Source
-    identity: Identity
-    number: int
-    then: tuple[Fate, int]  # and the number of what was there
-    facts: SourceFacts
-    whole: bool = False  # to be read from one end to the other: its parts have different formats
-    open_items: int = 0
-    holders: int = 0  # threads whose tables have rows of it
-    dead: bool = False
-    transaction: Transaction | None = None
-    chunks: list[tuple[StoreTable, Columns]] = field(default_factory=list)
-    rows: int = 0
-    lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 class Intake:
@@ -101,18 +58,17 @@ class Intake:
         self._commit_lock = threading.Lock()
         self._stop = threading.Event()
         self._waiting: deque[tuple[Source, Identity, tuple[Fate, int], bool]] = deque()
-        self._items: deque[tuple[_Object, Item]] = deque()
-        self._finished: list[_Object] = []
+        self._items: deque[tuple[IncomingObject, Item]] = deque()
+        self._finished: list[IncomingObject] = []
         self._finished_rows = 0
         self._last_commit = time.monotonic()
         self._left: list[SkipCounts] = []
-        self._done: list[_Object] = []
-        self._writing: list[_Object] = []  # with transactions of their own
+        self._done: list[IncomingObject] = []
+        self._writing: list[IncomingObject] = []  # with transactions of their own
         self._bytes_total = self._bytes_done = 0
         self._records: dict[int, int] = {}
         self._threads = max(1, options.threads or available_cores())
         self._shares: Shares = divide(options.memory_bytes, self._threads)
-        self._networks = network_names(options)
 
     # -- the run -------------------------------------------------------------------------------------------------
 
@@ -122,7 +78,7 @@ class Intake:
         sources, notes = expand(names, self._options.window)
         if any(source.is_stdin for source in sources):
             raise InputError("standard input cannot be taken into a store: it has no identity; save it to a file first")
-        unchanged = sum(not self._consider(source) for source in sources)
+        unchanged = sum(not self._consider(source) for source in sources) - len(self._left)
         threads = max(1, min(self._threads, len(self._waiting)) if len(self._waiting) > 1 else self._threads)
         interrupted = False
         with ThreadPoolExecutor(threads) as pool:
@@ -142,31 +98,8 @@ class Intake:
                     if one.transaction is not None:  # cut short
                         self._kill(one)
         self._commit_finished()
-        return self._summary(len(sources), unchanged - len(self._left), notes, interrupted)
-
-    def _summary(self, objects: int, unchanged: int, notes: list[str], interrupted: bool) -> IntakeSummary:
-        done = self._done
-        skips, coverage, remarks = merge_skips([part for one in done for part in one.facts.skips])
-        left, _, _ = merge_skips(self._left)
-        formats: dict[str, int] = {}
-        for one in done:
-            if one.facts.format:
-                formats[one.facts.format] = formats.get(one.facts.format, 0) + 1
-        times = [(one.facts.first, one.facts.last) for one in done if one.facts.records]
-        report = IngestReport(
-            sources=len(done),
-            bytes_read=sum(one.facts.bytes_read for one in done),
-            records=sum(one.facts.records for one in done),
-            skips=skips,
-            coverage=coverage,
-            notes=tuple(sorted({*notes, *remarks})),
-            formats=dict(sorted(formats.items())),
-            first=min(t[0] for t in times) if times else None,
-            last=max(t[1] for t in times) if times else None,
-            plain_sources=len({part.source for one in done for part in one.facts.skips if part.plain}),
-        )
-        replaced = sum(one.then[0] == "replace" for one in done)
-        return IntakeSummary(len(done), replaced, max(0, unchanged), objects, left, report, interrupted)
+        summary = summarise(self._done, self._left, len(sources), unchanged, notes)
+        return replace(summary, interrupted=interrupted)
 
     def _consider(self, source: Source) -> bool:
         """Queue the source if it is to be read. False: it is in the store as it is, or was left for a reason."""
@@ -200,7 +133,7 @@ class Intake:
 
     # -- threads -------------------------------------------------------------------------------------------------
 
-    def _next(self) -> tuple[_Object, Item] | None:
+    def _next(self) -> tuple[IncomingObject, Item] | None:
         with self._lock:
             while not self._stop.is_set():
                 if self._items:
@@ -215,38 +148,51 @@ class Intake:
 
     def _plan(self, source: Source, identity: Identity, then: tuple[Fate, int], whole: bool) -> None:
         skips: list[SkipCounts] = []
-        items, formats = plan(
-            [source], self._options.format, frozenset({source.name} if whole else ()), skips, self._options.log_formats
-        )
+        try:
+            if source.stored is None:  # objects of a store are opened when they are read
+                open_source(source).close()
+            items, formats = self._items_of(source, whole, skips)
+        except (InputError, OSError) as problem:  # it was there a moment ago; another run may find it again
+            self._leave(source, f"cannot be read: {problem}", "")
+            return
         facts = SourceFacts(source.name, next(iter(formats), ""), skips=skips)
-        one = _Object(source, identity, self._store.new_source(), then, facts, whole, len(items))
+        one = IncomingObject(source, identity, self._store.new_source(), then, facts, whole, len(items))
         self._items.extend((one, item) for item in items)
         if not items:
             self._finish(one)
 
+    def _items_of(self, source: Source, whole: bool, skips: list[SkipCounts]) -> tuple[list[Item], dict[str, int]]:
+        parted = frozenset({source.name} if whole else ())
+        return plan([source], self._options.format, parted, skips, self._options.log_formats)
+
     def _work(self) -> None:
-        hand = _Hand(self)
+        reader = ObjectReader(self, self._options, self._store, self._shares.tables)
         try:
             while (task := self._next()) is not None:
                 one, item = task
-                hand.turn_to(one)
+                reader.turn_to(one)
                 try:
-                    hand.read(item)
+                    reader.read(item)
                 except MixedFormats:
                     self._restart(one)
+                except StoreError:
+                    raise
+                except InputError as problem:  # gone since it was planned
+                    self._kill(one)
+                    self._leave(one.source, f"cannot be read: {problem}", "")
                 with one.lock:
                     one.open_items -= 1
-            hand.turn_to(None)
+            reader.turn_to(None)
         except Stopped:
             pass
         except BaseException:
             self._stop.set()
             raise
         finally:
-            if self._stop.is_set() and hand.object is not None:
-                self._kill(hand.object)
+            if self._stop.is_set() and reader.object is not None:
+                self._kill(reader.object)
 
-    def _restart(self, one: _Object) -> None:
+    def _restart(self, one: IncomingObject) -> None:
         """Its parts have different formats: forget them and read it whole."""
         with self._lock, one.lock:
             again, one.dead = not one.dead, True
@@ -254,7 +200,7 @@ class Intake:
                 self._waiting.appendleft((one.source, one.identity, one.then, True))
         self._kill(one)
 
-    def _kill(self, one: _Object) -> None:
+    def _kill(self, one: IncomingObject) -> None:
         with one.lock:
             one.dead = True
             one.chunks.clear()
@@ -264,7 +210,7 @@ class Intake:
 
     # -- rows on their way ---------------------------------------------------------------------------------------
 
-    def _receive(self, one: _Object, table: StoreTable, columns: Columns) -> None:
+    def receive(self, one: IncomingObject, table: StoreTable, columns: Columns) -> None:
         """Rows of a living object: kept while they are few, else written to a transaction of its own."""
         count = len(columns["observer"])
         with one.lock:
@@ -276,7 +222,7 @@ class Intake:
             if one.transaction is not None or one.rows * ROW_BYTES > self._shares.pending // 2:
                 self._write_through(one)
 
-    def _write_through(self, one: _Object) -> None:
+    def _write_through(self, one: IncomingObject) -> None:
         if one.transaction is None:
             one.transaction = self._store.begin()
             self._writing.append(one)
@@ -284,7 +230,7 @@ class Intake:
             one.transaction.add_rows(table, columns)
         one.chunks.clear()
 
-    def _let_go(self, one: _Object) -> None:
+    def let_go(self, one: IncomingObject) -> None:
         """A thread has no more rows of it; the last one after its last part finishes it."""
         with one.lock:
             one.holders -= 1
@@ -292,7 +238,7 @@ class Intake:
         if finished:
             self._finish(one)
 
-    def _finish(self, one: _Object) -> None:
+    def _finish(self, one: IncomingObject) -> None:
         failed = [r for part in one.facts.skips for r in part.counts if r.startswith("reading failed")]
         if failed:  # not the object's fault: another run may read it
             self._kill(one)
@@ -312,7 +258,7 @@ class Intake:
         if late or self._finished_rows * ROW_BYTES > self._shares.pending // 2:
             self._commit_finished()
 
-    def _write_facts(self, transaction: Transaction, one: _Object) -> None:
+    def _write_facts(self, transaction: Transaction, one: IncomingObject) -> None:
         fate, number = one.then
         if fate == "replace":
             transaction.remove(number)
@@ -345,88 +291,13 @@ class Intake:
             self._done.extend(finished)
             self._last_commit = time.monotonic()
 
-    def _told(self, records: int) -> None:
-        """Progress, and the place where threads stop."""
+    def check(self) -> None:
+        """The place where threads stop."""
         if self._stop.is_set():
             raise Stopped
+
+    def told(self, records: int) -> None:
+        """Progress."""
         if self._progress is not None:
             self._records[threading.get_ident()] = records
             self._progress(self._bytes_done, self._bytes_total, sum(self._records.values()))
-
-
-class _Hand:
-    """One thread: a worker with bounded tables, and the object whose rows are in them."""
-
-    def __init__(self, intake: Intake) -> None:
-        self.object: _Object | None = None
-        self._intake = intake
-        options = intake._options
-        networks = intake._networks
-        number = {name: i + 1 for i, name in enumerate(networks)} | {"": 0}
-        interfaces = {i: number[n] for i, n in options.interface_networks.items()}
-        self._tables = BoundedTables(
-            networks,
-            interfaces,
-            intake._shares.tables,
-            self._empty,
-            self._check,
-            span=intake._store.slice_seconds or int(ALL_TIME),
-        )
-        self._worker = Worker(
-            self._tables,
-            cut_facts(replace(options, window=Window()), networks),
-            options.networks,
-            self._progress,
-            outer=options.outer,
-        )
-        self._emptiers: dict[str, Emptier] = {}  # by flow log, because observers' names tell it
-        self._records = 0
-        self._bytes = 0
-
-    def read(self, item: Item) -> None:
-        """Read one item of the present object."""
-        self._worker.process(item)
-
-    def turn_to(self, one: _Object | None) -> None:
-        """Hand over what belongs to the object before."""
-        if self.object is one:
-            return
-        if self.object is not None:
-            self._empty()
-            before, self.object = self.object, None
-            before.facts.bytes_read += self._worker.bytes_read - self._bytes
-            before.facts.format = before.facts.format or next(iter(self._worker.formats), "")
-            self._worker.formats.clear()
-            self._bytes = self._worker.bytes_read
-            with before.lock:
-                before.facts.skips.extend(self._worker.skips)
-            self._worker.skips.clear()
-            self._intake._let_go(before)
-        self.object = one
-        if one is not None:
-            self._tables.flow_log = flow_log_of(one.source.name)
-            with one.lock:
-                one.holders += 1
-
-    def _empty(self) -> None:
-        """The tables' rows to the object they belong to."""
-        one, tables = self.object, self._tables
-        state = tables.tables.state
-        if one is None:
-            return
-        with one.lock:
-            one.facts.add(int(state[S_RECORDS]), int(state[S_FIRST]), int(state[S_LAST]))
-            one.facts.add_lost(lost_in(tables))
-        self._records += int(state[S_RECORDS])
-        store = self._intake._store
-        fresh = Emptier(self._intake._options.cuts, store.slice_seconds, store.numbers_of)
-        emptier = self._emptiers.setdefault(tables.flow_log, fresh)
-        for table, columns in (*emptier.chunks(tables), emptier.windows(tables)):
-            self._intake._receive(one, table, columns)
-
-    def _check(self) -> None:
-        if self._intake._stop.is_set():
-            raise Stopped
-
-    def _progress(self, size: int, records: int) -> None:  # noqa: ARG002  (the worker's signature)
-        self._intake._told(self._records + records)

@@ -41,6 +41,7 @@ class Reading:
         self._connection = spill.connection
         self.parts = [attach(self._connection, number, path, spill.folder) for number, path in enumerate(paths, 1)]
         self._all = list(self.parts)
+        self.notes: list[str] = []
         self.records = 0
         self.first: int | None = None
         self.last: int | None = None
@@ -65,14 +66,23 @@ class Reading:
             flows, connections = (self._count(f"merged_{table.name}") for table in (FLOWS, CONNECTIONS))
             if connections and connections * CONNECTION_BYTES + flows * FLOW_BYTES > room:
                 settle_in_database(self._connection, options.declared, stages)
-                self._spill.limit(room // 4)
+                self._weigh(flows + self._count("settled"), room)
                 return _table(self._connection, ("merged_flows", "settled"), names)
-            self._spill.limit(room // 4)
+            self._weigh(flows, room)
             services = _table(self._connection, ("merged_flows",), names)
             if not connections:
                 return services
             words = connection_words(self._connection.execute("SELECT * FROM merged_connections").fetchnumpy())
         return settle_rows(services, words, options.declared)
+
+    def _weigh(self, rows: int, room: int) -> None:
+        """Before so many rows are taken over: the database gives memory back, and too many of them are told."""
+        self._spill.limit(room // 4)
+        if rows * FLOW_BYTES > room:
+            self.notes.append(
+                f"the settled result has {rows:,} service keys, which take about {rows * FLOW_BYTES >> 20:,} MiB: "
+                "more than --memory leaves for them"
+            )
 
     def _count(self, table: str) -> int:
         return whole_number(self._connection, f"SELECT count(*) FROM {table}")

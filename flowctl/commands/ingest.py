@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from flowctl.options import Inputs, input_options
+from flowctl.options import INTERRUPTED, Inputs, input_options
 
 
 @click.command("ingest", short_help="Take flow logs and captures into a flow store, each exactly once.")
@@ -62,17 +62,23 @@ def command(
     Run it again as often as you like: an object that is in the store is not read again, and a run that was stopped or
     killed goes on where it was. Other commands read the store with --store.
     """
-    from flowctl.ingesting import ingest, ingest_with_spark
-
     chosen = Inputs(
         sources, inputs["inventory"], inputs["networks"], inputs["input_format"], inputs["threads"], inputs["strict"],
         inputs["log_format"], memory=inputs["memory"], outer=inputs["outer"], since=inputs["since"],
         until=inputs["until"],
     )  # fmt: skip
-    if engine == "spark":
-        if changed != "skip":
-            raise click.UsageError("--engine spark adds rows up over objects: what was taken cannot be replaced")
-        sys.exit(ingest_with_spark(chosen, store, master, slice_seconds))
-    if master:
+    if master and engine != "spark":
         raise click.UsageError("--master goes with --engine spark")
-    sys.exit(ingest(chosen, store, slice_seconds, changed))
+    if engine == "spark" and changed != "skip":
+        raise click.UsageError("--engine spark adds rows up over objects: what was taken cannot be replaced")
+    try:
+        from flowctl.ingesting import ingest, ingest_with_spark
+
+        if engine == "spark":
+            code = ingest_with_spark(chosen, store, master, slice_seconds)
+        else:
+            code = ingest(chosen, store, slice_seconds, changed)
+    except KeyboardInterrupt:  # before it began: what comes later is told with numbers
+        click.echo(f"flowctl: interrupted before anything was taken into {store}", err=True)
+        code = INTERRUPTED
+    sys.exit(code)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from analyzers.flows import COLUMNS, FlowTable, IngestReport
 from analyzers.ingest.aggregate import IngestOptions, aggregate
-from analyzers.store.intake import Intake, IntakeSummary
+from analyzers.store.intake import Intake
+from analyzers.store.objects import IntakeSummary
 from analyzers.store.write import FlowStore
 
 START = 1_700_000_000

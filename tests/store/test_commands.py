@@ -15,8 +15,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from flowctl.cli import main
-from flowctl.ingesting import INTERRUPTED, ingest
-from flowctl.options import Inputs
+from flowctl.ingesting import ingest
+from flowctl.options import INTERRUPTED, Inputs
 from tests.store.logs import read, take, write_logs
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -46,6 +46,7 @@ def test_every_command_reads_a_store_as_it_reads_the_sources(tmp_path: Path) -> 
         one = flowctl(*command, *shop, *inventory)
         other = flowctl(*command, "--store", store, *inventory)
         assert (one.stdout, one.exit_code) == (other.stdout, other.exit_code)
+    assert flowctl("map", store, *inventory).stdout == flowctl("map", *shop, *inventory).stdout
     kubernetes = tmp_path / "a" / "kubernetes"
     one = flowctl("verify", kubernetes, "--store", store, *inventory)
     assert one.stdout == flowctl("verify", kubernetes, "--flows", *shop, *inventory).stdout
@@ -189,6 +190,15 @@ def test_interrupted_runs_say_so_in_one_line_and_go_on(
     assert 1 <= report.sources < 30
     assert ingest(inputs, str(store), None, "skip") == 0
     assert read([], stores=(str(store),)) == read([str(tmp_path / "in")])
+
+
+def test_an_interrupt_before_anything_was_read_is_told_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("flowctl.ingesting.load_inventory", interrupted)
+    done = flowctl("ingest", "x", "--store", tmp_path / "x.duckdb", "--inventory", "y")
+    assert done.exit_code == INTERRUPTED and len(done.stderr.strip().splitlines()) == 1
 
 
 def test_strict_makes_skips_an_exit_code(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import duckdb
 import pytest
 
 from analyzers.ingest.sources import InputError
+from analyzers.store import intake
 from tests.store.logs import FIELDS, read, rows, take, write_logs
 
 
@@ -127,4 +128,28 @@ def test_a_failing_disk_read_is_tried_again_by_the_next_run(tmp_path: Path, monk
         summary = take(tmp_path / "x.duckdb", [str(tmp_path / "in")])
     assert summary.taken == 0 and {s.reason for s in summary.left} == {"reading failed: Input/output error"}
     assert take(tmp_path / "x.duckdb", [str(tmp_path / "in")]).taken == 2
+    assert read([], stores=(str(tmp_path / "x.duckdb"),)) == read([str(p) for p in paths])
+
+
+@pytest.mark.parametrize("moment", ["identity_of", "plan"])
+def test_an_object_that_vanishes_meanwhile_is_left_and_the_rest_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    paths = write_logs(tmp_path / "in", 3, 50, 5)
+    content = paths[1].read_bytes()
+    real = getattr(intake, moment)
+
+    def vanishing(*arguments: object) -> object:
+        found = real(*arguments)
+        if "part-1" in str(arguments[0]):
+            paths[1].unlink()
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(intake, moment, vanishing)
+        summary = take(tmp_path / "x.duckdb", [str(tmp_path / "in")])
+    assert summary.taken == 2 and len(summary.left) == 1
+    assert summary.left[0].source == str(paths[1]) and "No such file" in summary.left[0].reason
+    paths[1].write_bytes(content)
+    assert take(tmp_path / "x.duckdb", [str(tmp_path / "in")]).taken == 1
     assert read([], stores=(str(tmp_path / "x.duckdb"),)) == read([str(p) for p in paths])

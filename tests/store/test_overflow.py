@@ -72,6 +72,14 @@ def test_stores_beside_sources_that_overflow(tmp_path: Path, tiny: list[int], mo
     assert found == read(paths)
 
 
+def test_a_result_that_outgrows_the_memory_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [str(p) for p in write_logs(tmp_path / "in", 1, 3000, 9)]
+    monkeypatch.setattr("analyzers.ingest.overflow.divide", lambda *_: Shares(1, 128 << 20, 1, 64 << 20))
+    monkeypatch.setattr("analyzers.store.read.FLOW_BYTES", 1 << 20)
+    rows, report = read(names)
+    assert any(f"{len(rows):,} service keys" in note and "--memory" in note for note in report.notes)
+
+
 def test_nothing_is_left_behind(tmp_path: Path, tiny: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
     (tmp_path / "temporary").mkdir()
