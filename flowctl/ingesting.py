@@ -60,7 +60,7 @@ def ingest(inputs: Inputs, path: str, slice_seconds: int | None, changed: Any) -
     threads = inputs.threads or available_cores()
     try:
         if is_parquet_store(path):
-            raise InputError(f"{path}: a store of Parquet files is written with --engine spark; name a file")
+            raise InputError(f"{path}: a directory: only --engine spark writes stores of Parquet files; name a file")
         options = _options(inputs)
         memory = divide(inputs.memory, threads).database
         store = FlowStore(path, slice_seconds=slice_seconds, memory=memory, threads=threads)

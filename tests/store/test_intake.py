@@ -120,11 +120,11 @@ def test_standard_input_has_no_identity(tmp_path: Path) -> None:
 def test_a_failing_disk_read_is_tried_again_by_the_next_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     paths = write_logs(tmp_path / "in", 2, 100, 5)
 
-    def broken(self: object, item: object, stream: object) -> object:  # noqa: ARG001
+    def broken(*_: object) -> object:
         raise OSError(5, "Input/output error")
 
     with monkeypatch.context() as patch:
-        patch.setattr("analyzers.ingest.reading.Worker._pieces", broken)
+        patch.setattr("analyzers.ingest.reading.Worker._fills", broken)
         summary = take(tmp_path / "x.duckdb", [str(tmp_path / "in")])
     assert summary.taken == 0 and {s.reason for s in summary.left} == {"reading failed: Input/output error"}
     assert take(tmp_path / "x.duckdb", [str(tmp_path / "in")]).taken == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,8 +42,9 @@ def test_logs(tmp_path: Path, tiny: list[int], monkeypatch: pytest.MonkeyPatch, 
     assert found == read([str(tmp_path / "in")], threads=1, **INVENTORY)
 
 
-def test_captures(tiny: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    names = [str(ROOT / "pcaps" / "shop.pcap")]
+def test_captures(tmp_path: Path, tiny: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [shutil.copy(ROOT / "pcaps" / "shop.pcap", tmp_path / f"{number}.pcap") for number in range(3)]
+    names = [str(name) for name in names]
     found = read(names)
     assert len(tiny) > 1
     monkeypatch.undo()
