@@ -53,6 +53,8 @@ def reserve_rows(words: int, rows: int = RESERVED_ROWS) -> NDArray[np.uint64]:
     while True:
         try:
             space = mmap.mmap(-1, rows * words * 8, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_NORESERVE)
+            if hasattr(mmap, "MADV_HUGEPAGE"):  # rows are met in no order: small pages miss in the TLB
+                space.madvise(mmap.MADV_HUGEPAGE)
             return np.frombuffer(space, np.uint64).reshape(-1, words)
         except (OSError, OverflowError, ValueError):
             rows //= 2
