@@ -90,7 +90,7 @@ class Windows:
             rows, slot_seconds = _coarsened(rows, slot_seconds), 2 * slot_seconds
         number = (rows[:, 0] >> U40).astype(np.intp)
         mine = np.zeros(len(names), np.uint64)
-        for one in np.unique(number).tolist():
+        for one in np.flatnonzero(np.bincount(number)).tolist():
             mine[one] = self._names.setdefault(names[one], len(self._names))
         rows[:, 0] = (mine[number] << U40) | (rows[:, 0] & MASK40)
         self._grow(int(self._state[S_WINDOWS]) + len(rows))

@@ -82,9 +82,10 @@ def mark(
     if kind == 3:
         rows[at - U1, 2] |= bits
         rows[at - U1, 3] += U1 if counted else U0
-    else:
-        rows[at - U1, 1] |= bits
-        rows[at - U1, 3] += (U1 << U32) if counted and kind == 2 else U0
+        return
+    rows[at - U1, 1] |= bits
+    if kind == 2 and counted:
+        rows[at - U1, 3] += U1 << U32
 
 
 @kernel
