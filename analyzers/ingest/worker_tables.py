@@ -98,6 +98,7 @@ class WorkerTables:
         `flow_log`: the one that all records are from, see analyzers.ingest.flow_logs; `span`: seconds of the time
         slices that rows are kept apart by."""
         self.flow_log = flow_log
+        self._read_names: dict[int, list[str]] = {}  # by counter
         self._spaces = {kind: IndexSpace() for kind in ("service", "connection", "address")}
         state = np.zeros(S_COUNT, np.int64)
         state[S_FIRST] = np.iinfo(np.int64).max
@@ -159,18 +160,25 @@ class WorkerTables:
     def observer_names(self) -> list[str]:
         """Observer names by number, with the flow log's id where there is one."""
         names = self._names(self.tables.observer_names, self.tables.observer_arena, S_OBSERVERS)
-        return [observer_name(name, self.flow_log) for name in names]
+        return [observer_name(name, self.flow_log) for name in names] if self.flow_log else names
 
     def network_names(self) -> list[str]:
         """Network names by number."""
         return self._names(self.tables.network_names, self.tables.network_arena, S_NETWORKS)
 
     def _names(self, names: NDArray[np.uint64], arena: NDArray[np.uint8], counter: int) -> list[str]:
-        raw = arena.tobytes()
-        count = int(self.tables.state[counter])
-        starts = (names[:count, 3] & t.MASK32).tolist()
-        lengths = (names[:count, 3] >> t.U32).tolist()
-        return [raw[a : a + n].decode("utf-8", "backslashreplace") for a, n in zip(starts, lengths, strict=True)]
+        known = self._read_names.setdefault(counter, [])  # names stay as they are once they are here
+        fresh = names[len(known) : int(self.tables.state[counter])]
+        if len(fresh):
+            begins = (fresh[:, 3] & t.MASK32).tolist()
+            ends = ((fresh[:, 3] & t.MASK32) + (fresh[:, 3] >> t.U32)).tolist()
+            raw = arena[: ends[-1]].tobytes()
+            if raw.isascii():
+                text = raw.decode("ascii")
+                known += [text[a:b] for a, b in zip(begins, ends, strict=True)]
+            else:
+                known += [raw[a:b].decode("utf-8", "backslashreplace") for a, b in zip(begins, ends, strict=True)]
+        return known.copy()
 
     # -- growth ------------------------------------------------------------------------------------------------
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import random
+import threading
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from analyzers.ingest.sources import InputError
 from analyzers.objects import object_stream
 from analyzers.objects.key_layout import Window
 from analyzers.objects.listing import list_objects
+from analyzers.objects.patience import TRIES
 from tests.objects.conftest import Bucket
 from tests.objects.fault_proxy import FaultProxy, Request
 from tests.objects.flow_log_tree import moment, write_tree
@@ -57,9 +60,16 @@ def test_faults_change_nothing(
     bucket.upload(tmp_path)
     flows, report = aggregate([str(tmp_path)], TWO)
     chance = random.Random(5)
+    in_a_row: Counter[str] = Counter()
 
-    def decide(_: Request) -> int | str | None:
-        return chance.choice((None, None, None, 503, 429, 500, "reset", -chance.randrange(1, 8 * 1024)))
+    def decide(request: Request) -> int | str | None:
+        fault = chance.choice((None, None, None, 503, 429, 500, "reset", -chance.randrange(1, 8 * 1024)))
+        # fewer in a row than anybody's patience: which thread asks when is not in the test's hands
+        if fault is None or in_a_row[request.target] == TRIES - 3:
+            in_a_row[request.target] = 0
+            return None
+        in_a_row[request.target] += 1
+        return fault
 
     proxy.decide = decide
     there, about = aggregate([bucket.url + "/"], TWO)
@@ -86,11 +96,15 @@ def test_vanished_replaced_and_unreachable_objects_are_counted(
     gone, replaced, dead = keys[1], keys[4], keys[6]
 
     def before(request: Request) -> None:
-        if not request.lists and len(proxy.seen) and not done:
-            done.append(True)
-            bucket.delete(gone)
-            bucket.put(replaced, gzip.compress(b"something else altogether\n"))
+        if request.lists or not len(proxy.seen):
+            return
+        with one_at_a_time:  # objects are asked for ahead: none may slip through before the changes are made
+            if not done:
+                bucket.delete(gone)
+                bucket.put(replaced, gzip.compress(b"something else altogether\n"))
+                done.append(True)
 
+    one_at_a_time = threading.Lock()
     done: list[bool] = []
     proxy.before = before
     proxy.decide = lambda r: 503 if dead.rpartition("_")[2] in r.target else None
