@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -138,9 +137,6 @@ def write_files(folder: Path, files: dict[str, str]) -> list[Path]:
         partial.replace(path)
         written.append(path)
     return written
-
-
-Echo = Callable[[str], None]
 
 
 def skipped_exit(observation: Observation, strict: bool) -> None:

@@ -49,7 +49,6 @@ CAPTURE_MAGICS = (
     b"\x4d\x3c\xb2\xa1",
     b"\x0a\x0d\x0d\x0a",
 )
-FORMATS = (aws_vpc.NAME, "capture")
 
 REASONS = {
     Reason.FIELD_COUNT: "wrong number of fields",

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
-from analyzers.flows import address_text
 from analyzers.inventory import Endpoint, Inventory, Service
 from analyzers.inventory.fields import parse_address
 from policygen.verify.matching import FlowEnd
@@ -134,11 +133,6 @@ def end_text(endpoint: Endpoint) -> str:
     if endpoint.name != workload.name and not endpoint.namespace:
         own = f", {endpoint.name}"
     return f"{workload} ({workload.kind}{own})"
-
-
-def addresses_text(end: FlowEnd) -> str:
-    """The addresses of an end, or that it has none."""
-    return ", ".join(address_text(*address) for address in end.addresses) or "no address"
 
 
 def _unknown(given: str, inventory: Inventory) -> str:
