@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +17,7 @@ from analyzers.ingest.log_formats import LogFormats
 from analyzers.ingest.overflow import Overflow
 from analyzers.ingest.reading import CaptureItem, Item, MixedFormats, TextItem, Worker, plan
 from analyzers.ingest.sources import Source, expand
+from analyzers.ingest.threads import available_cores
 from analyzers.ingest.windows import Windows
 from analyzers.ingest.worker_tables import WorkerTables
 from analyzers.kernels import tables as t
@@ -51,11 +51,6 @@ class IngestOptions:
     stage: Callable[[str, Callable[[], float]], None] | None = None  # (what begins now, its percentage when asked)
     memory_bytes: int = 0  # what the whole process may take; 0: half of what is available
     stores: tuple[str, ...] = ()  # flow stores that are read as sources besides
-
-
-def available_cores() -> int:
-    """Cores this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def aggregate(names: Sequence[str], options: IngestOptions | None = None) -> tuple[FlowTable, IngestReport]:

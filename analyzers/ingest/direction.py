@@ -11,6 +11,7 @@ otherwise unknown: counted, reported, never guessed.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analyzers.flows import COLUMNS, Direction, Evidence, FlowTable
+from analyzers.ingest.threads import in_parts
 from analyzers.ingest.worker_tables import WorkerTables
 from analyzers.kernels import settling as k
 from analyzers.kernels import tables as t
@@ -43,10 +45,19 @@ COUNTED = ("records", "packets", "bytes", "reply_packets", "reply_bytes")
 """Columns of the FlowTable in the order of the counters of a service row."""
 
 
-def settle(tables: WorkerTables, declared: frozenset[tuple[int, int, int, int]]) -> FlowTable:
-    """The FlowTable of everything in the tables. `declared`: (hi, lo, port, protocol) that an inventory declares."""
-    services = FlowTable(service_columns(tables), tuple(tables.network_names()), tuple(tables.observer_names()))
-    return settle_rows(services, tables.tables.connections[: tables.tables.state[S_CONNECTIONS]], declared)
+def settle(tables: Sequence[WorkerTables], declared: frozenset[tuple[int, int, int, int]], threads: int) -> FlowTable:
+    """The FlowTable of everything in the tables, none of which is to be used afterwards.
+
+    `declared`: (hi, lo, port, protocol) that an inventory declares.
+    """
+    first, *others = tables
+    for other in others[:-1]:
+        first.absorb(other, threads)
+    met = [rows for other in others[-1:] for rows in first.meet(other, threads)]
+    mine = first.tables.services[: first.tables.state[S_SERVICES]]
+    columns = columns_of([mine, *met], first.tables.addresses, threads)
+    services = FlowTable(columns, tuple(first.network_names()), tuple(first.observer_names()))
+    return settle_rows(services, first.tables.connections[: first.tables.state[S_CONNECTIONS]], declared)
 
 
 def settle_rows(services: FlowTable, rows: Array, declared: frozenset[tuple[int, int, int, int]]) -> FlowTable:
@@ -58,21 +69,30 @@ def settle_rows(services: FlowTable, rows: Array, declared: frozenset[tuple[int,
     return FlowTable(joined, services.networks, services.observers)
 
 
-def service_columns(tables: WorkerTables, start: int = 0, stop: int | None = None) -> dict[str, Array]:
-    """The service rows [start, stop) as FlowTable columns; all of them by default."""
-    now = tables.tables
-    rows = now.services[start : now.state[S_SERVICES] if stop is None else stop]
-    n = len(rows)
+def service_columns(tables: WorkerTables, start: int, stop: int) -> dict[str, Array]:
+    """The service rows [start, stop) as FlowTable columns."""
+    return columns_of([tables.tables.services[start:stop]], tables.tables.addresses, 1)
+
+
+def columns_of(tables: Sequence[Array], addresses: Array, threads: int) -> dict[str, Array]:
+    """Service rows, uint64[n, SERVICE_WORDS] each, one after the other as FlowTable columns."""
+    n = sum(map(len, tables))
     made = {c.name: np.empty(n, c.dtype) for c in COLUMNS if c.name not in COUNTED}
     made["client_hi"], made["server_hi"] = np.zeros(n, np.uint64), np.zeros(n, np.uint64)
     counters = np.empty((len(COUNTED), n), np.uint64)
-    t.split_services(
-        rows, now.addresses, made["client_hi"], made["client_lo"], made["server_hi"], made["server_lo"],
-        made["network"], made["port"], made["protocol"], made["verdict"], made["observer"], made["evidence"],
-        counters, made["first"], made["last"],
-    )  # fmt: skip
-    shaken = (made["evidence"] & (Evidence.SYN | Evidence.SYN_ACK)) != 0
-    made["direction"] = np.where(shaken, np.uint8(Direction.HANDSHAKE), np.uint8(Direction.WELL_KNOWN))
+    base = 0
+    for rows in tables:
+
+        def split(start: int, stop: int, rows: Array = rows, base: int = base) -> None:
+            here = {name: values[base + start : base + stop] for name, values in made.items()}
+            t.split_services(
+                rows[start:stop], addresses, here["client_hi"], here["client_lo"], here["server_hi"], here["server_lo"],
+                here["network"], here["port"], here["protocol"], here["verdict"], here["observer"], here["evidence"],
+                here["direction"], counters[:, base + start : base + stop], here["first"], here["last"],
+            )  # fmt: skip
+
+        in_parts(split, len(rows), threads)
+        base += len(rows)
     made |= dict(zip(COUNTED, counters, strict=True))
     return {c.name: made[c.name] for c in COLUMNS}
 

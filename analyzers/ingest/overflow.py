@@ -14,6 +14,7 @@ import numpy as np
 
 from analyzers.flows import FlowTable
 from analyzers.ingest.direction import settle
+from analyzers.ingest.threads import available_cores
 from analyzers.ingest.worker_tables import WorkerTables
 from analyzers.kernels.record import S_CONNECTIONS, S_FIRST, S_LAST, S_RECORDS, S_SERVICES
 from analyzers.kernels.tables import ALL_TIME
@@ -95,7 +96,6 @@ class Overflow:
         spill.take(tables, emptier)
 
     def _database(self) -> Spill:
-        from analyzers.ingest.aggregate import available_cores
         from analyzers.store.spill import Spill
 
         with self._lock:
@@ -120,11 +120,9 @@ class Overflow:
         """Everything that went over, what is in `tables` and the stores; and what the stores tell of their sources.
         What they tell of the times covered is added to `windows`."""
         if not self.used and not self._options.stores and self._fits(tables):
-            first, *others = tables
-            for other in others:
-                first.absorb(other)
-            self._count(first)
-            return settle(first, self._options.declared), []
+            for one in tables:
+                self._count(one)
+            return settle(tables, self._options.declared, self._options.threads or available_cores()), []
         from analyzers.store.read import Reading
 
         spill = self._database()

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analyzers.ingest.flow_logs import observer_name
+from analyzers.ingest.threads import in_parts
 from analyzers.kernels import tables as t
 from analyzers.kernels import windows as w
 from analyzers.kernels.record import (
@@ -287,19 +288,35 @@ class WorkerTables:
 
     # -- merging -----------------------------------------------------------------------------------------------
 
-    def absorb(self, other: WorkerTables) -> None:
+    def absorb(self, other: WorkerTables, threads: int = 1) -> None:
         """Add everything `other` holds to this one but its windows; `other` is not to be used afterwards."""
+        state = self.tables.state
+        for rows in self.meet(other, threads):
+            self.make_room(services=len(rows))
+            scratch = np.empty((3, BLOCK_ROWS), np.uint64)
+            for start in range(0, len(rows), BLOCK_ROWS):
+                part = rows[start : start + BLOCK_ROWS]
+                state[S_SERVICES] = t.upsert_services(
+                    part, len(part), np.uint64(state[S_SPAN]), scratch[0], scratch[1], scratch[2],
+                    self.tables.service_index, self.tables.services, int(state[S_SERVICES]),
+                )  # fmt: skip
+
+    def meet(self, other: WorkerTables, threads: int) -> list[NDArray[np.uint64]]:
+        """Add everything `other` holds but its windows, and but the service rows whose keys are new here: those are
+        what comes back, with this one's numbers. `other` is not to be used afterwards."""
         observers = self._absorb_names(other, "observer", S_OBSERVERS)
         networks = self._absorb_names(other, "network", S_NETWORKS)
         addresses = self._absorb_addresses(other)
         state, theirs = self.tables.state, other.tables.state
-        rows = other.tables.services[: theirs[S_SERVICES]]
-        self.make_room(services=len(rows))
-        state[S_SERVICES] = t.absorb_services(
-            rows, observers, networks, addresses, np.uint64(state[S_SPAN]),
-            np.empty((t.ABSORB_ROWS, t.SERVICE_WORDS), np.uint64), np.empty((3, t.ABSORB_ROWS), np.uint64),
-            self.tables.service_index, self.tables.services, int(state[S_SERVICES]),
-        )  # fmt: skip
+        span = np.uint64(state[S_SPAN])
+
+        def met(start: int, stop: int) -> NDArray[np.uint64]:
+            rows = other.tables.services[start:stop]
+            scratch = np.empty((3, t.ABSORB_ROWS), np.uint64)
+            index, mine = self.tables.service_index, self.tables.services
+            return rows[: t.meet_services(rows, observers, networks, addresses, span, scratch, index, mine)]
+
+        fresh = in_parts(met, int(theirs[S_SERVICES]), threads)
         rows = other.tables.connections[: theirs[S_CONNECTIONS]]
         rows[:, 5] = (networks[(rows[:, 5] >> t.U48).astype(np.intp)] << t.U48) | observers[
             (rows[:, 5] & t.MASK48).astype(np.intp)
@@ -309,6 +326,7 @@ class WorkerTables:
         state[S_OUTSIDE] += theirs[S_OUTSIDE]
         state[S_FIRST] = min(state[S_FIRST], theirs[S_FIRST])
         state[S_LAST] = max(state[S_LAST], theirs[S_LAST])
+        return fresh
 
     def _absorb_names(self, other: WorkerTables, kind: str, counter: int) -> NDArray[np.uint64]:
         """Numbers here of the other's names, by their numbers there."""

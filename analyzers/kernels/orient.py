@@ -9,6 +9,18 @@ import numpy as np
 from analyzers.kernels.jit import inlined, kernel, prefetch
 from analyzers.kernels.record import (
     NO_FLAGS,
+    O_CLIENT_SERVER,
+    O_FORWARD,
+    O_HASH,
+    O_META,
+    O_NETWORK,
+    O_OBSERVER,
+    O_ORDER,
+    O_OTHERS,
+    O_SLICE,
+    O_SLOT,
+    O_STATE,
+    O_TIMES,
     P_BYTES,
     P_DPORT,
     P_DST_HI,
@@ -24,18 +36,27 @@ from analyzers.kernels.record import (
     P_SRC_HI,
     P_SRC_LO,
     P_VERDICT,
+    R_OPEN,
+    R_SETTLED,
+    R_UNUSUAL,
     S_ADDRESSES,
+    S_CONNECTIONS,
     S_FIRST,
     S_FIXED_NETWORK,
     S_FIXED_OBSERVER,
     S_LAST,
     S_RECORDS,
+    S_SERVICES,
     S_SPAN,
 )
 from analyzers.kernels.tables import (
+    ALL_ONES,
+    ALL_TIME,
     CLIENT_INTERNED,
+    EVIDENCE4,
     FIN_A,
     FIN_B,
+    HIGH32,
     KEY1,
     MASK16,
     MASK32,
@@ -54,8 +75,12 @@ from analyzers.kernels.tables import (
     U48,
     epoch_of,
     intern_address,
+    joined_times,
     service_hash,
+    service_slot,
     slice_of,
+    tagged_slot,
+    upsert_connections,
 )
 from analyzers.kernels.transit import swapped
 
@@ -68,115 +93,223 @@ F_FIN = U1
 F_SYN = np.uint64(2)
 F_SYN_ACK = np.uint64(0x12)
 U2 = np.uint64(2)
-U4 = np.uint64(4)
+U6 = np.uint64(6)
+U63 = np.uint64(63)
 
 
 @kernel
-def orient(
-    parsed: Any,
-    kept: Any,
-    count: Any,
-    state: Any,
-    observer_network: Any,
-    network_sides: Any,
-    address_index: Any,
-    addresses: Any,
-    facts: Any,
-    services: Any,
-    hashes: Any,
-    slices: Any,
-    service_index: Any,
-    connections: Any,
-) -> Any:
-    """Records parsed[:, :count] with kept[i] == 1 to service rows and connection rows; returns how many of each.
+def add_oriented(
+    parsed: Any, kept: Any, count: Any, oriented: Any, epochs: Any, tables: Any, facts: Any, connections: Any
+) -> None:
+    """Add the records parsed[:, :count] with kept[i] == 1 to the tables, as service rows or as connection rows.
 
-    Service rows come with their hashes and slices, as analyzers.kernels.tables.add_services takes them.
+    `oriented` uint64[ORIENTED_WORDS, n], `epochs` uint64[2, n] and `connections` uint64[n, CONNECTION_WORDS] are
+    working memory. The caller guarantees room for `count` rows more of each kind.
 
-    The network of a record is its own VPC id, else the one fixed for the source, else its interface's, else number 0.
-    What differs from record to record without a pattern is chosen, not branched on: half of the records are replies.
+    A column at a time, without branches, so that the compiler makes vector code of it; what differs from record to
+    record without a pattern is chosen, not branched on: half of the records are replies.
     """
-    settled = 0
-    unsettled = 0
-    cuts = facts.cut_keys.shape[0] > 0
-    service_ports = facts.service_ports
-    fixed_network = state[S_FIXED_NETWORK]
+    state = tables.state
+    place_records(parsed, count, oriented, state, tables.observer_network)
+    decide(parsed, kept, count, oriented, facts.service_ports, state)
+    if facts.cut_keys.shape[0] > 0:
+        find_epochs(parsed, count, oriented, epochs, tables.network_sides, facts)
+    settled, unsettled, unusual = sort_out(oriented, count)
+    if unusual:
+        number_ends(parsed, count, oriented, epochs, state, tables.address_index, tables.addresses)
+    key_services(parsed, count, oriented, np.uint64(state[S_SPAN]))
+    state[S_SERVICES] = add_services(
+        parsed, oriented, settled, np.uint64(state[S_SPAN]), tables.service_index, tables.services, state[S_SERVICES]
+    )
+    others = oriented[O_OTHERS]
+    for at in range(unsettled):
+        i = others[at]
+        write_connection(parsed, i, epochs[0, i], epochs[1, i], connections, at)
+        connections[at, 5] = (oriented[O_NETWORK, i] << U48) | oriented[O_OBSERVER, i]
+    state[S_CONNECTIONS] = upsert_connections(
+        connections, unsettled, np.uint64(state[S_SPAN]), tables.connection_index, tables.connections,
+        state[S_CONNECTIONS],
+    )  # fmt: skip
+    state[S_RECORDS] += np.int64(settled + unsettled)
+
+
+@kernel
+def place_records(parsed: Any, count: Any, oriented: Any, state: Any, observer_network: Any) -> None:
+    """Observers, and networks: a record's own VPC id, else the one fixed for the source, else its interface's."""
     fixed_observer = np.uint64(state[S_FIXED_OBSERVER])
-    earliest = np.uint64(state[S_FIRST])
-    latest = state[S_LAST]
-    span = np.uint64(state[S_SPAN])
-    mask = np.uint64(service_index.size - 1)
+    fixed_network = state[S_FIXED_NETWORK]
     for i in range(count):
-        if kept[i] != 1:
-            continue
-        first = parsed[P_FIRST, i]
-        last = parsed[P_LAST, i]
-        earliest = min(earliest, first)
-        latest = max(latest, np.int64(last))
-        observer = parsed[P_INTERFACE, i] - U1 if parsed[P_INTERFACE, i] != U0 else fixed_observer
-        network = parsed[P_NETWORK, i] - U1
-        if parsed[P_NETWORK, i] == U0:
-            network = np.uint64(max(observer_network[observer], np.int64(0)))
-            if fixed_network >= 0:
-                network = np.uint64(fixed_network)
-        source_epoch = U0
-        target_epoch = U0
-        if cuts:
-            source_network = target_network = network
-            if network_sides[network] != U0:
-                source_network, target_network = ends_of_pair(network_sides[network], parsed, i)
-            source_epoch = epoch(parsed[P_SRC_HI, i], parsed[P_SRC_LO, i], source_network, first, last, facts)
-            target_epoch = epoch(parsed[P_DST_HI, i], parsed[P_DST_LO, i], target_network, first, last, facts)
+        name = parsed[P_INTERFACE, i]
+        oriented[O_OBSERVER, i] = name - U1 if name != U0 else fixed_observer
+    if fixed_network >= 0:
+        for i in range(count):
+            name = parsed[P_NETWORK, i]
+            oriented[O_NETWORK, i] = name - U1 if name != U0 else np.uint64(fixed_network)
+    else:
+        for i in range(count):
+            name = parsed[P_NETWORK, i]
+            known = np.uint64(max(observer_network[oriented[O_OBSERVER, i]], np.int64(0)))
+            oriented[O_NETWORK, i] = name - U1 if name != U0 else known
+
+
+@kernel
+def decide(parsed: Any, kept: Any, count: Any, oriented: Any, service_ports: Any, state: Any) -> None:
+    """Who serves, into O_FORWARD and O_STATE; O_META; and the times of the records that count."""
+    for i in range(count):
         flags = parsed[P_FLAGS, i]
         sport = parsed[P_SPORT, i]
         dport = parsed[P_DPORT, i]
         protocol = parsed[P_PROTOCOL, i]
-        tcp = (protocol == TCP) & (flags != NO_FLAGS)
-        opening = tcp & ((flags & F_SYN) != U0)
-        ported = (protocol == TCP) | (protocol == UDP) | (protocol == SCTP)
-        served = ported & (service_ports[min(sport, dport)] != 0) & (max(sport, dport) >= EPHEMERAL)
-        if not (opening | served):
-            write_connection(parsed, i, source_epoch, target_epoch, connections, unsettled)
-            connections[unsettled, 5] = (network << U48) | observer
-            unsettled += 1
-            continue
-        # all bits where the source is the client, none where it serves: half of the records are replies, so a branch
-        # on it would be guessed wrong half of the time
-        forward = U0 - np.uint64(((flags & F_SYN_ACK) == F_SYN) & opening | (dport < sport) & (not opening))
-        open_bits = U0 - np.uint64(opening)
-        evidence = (open_bits & (U2 + forward)) | (~open_bits & U8)  # SYN is 1, SYN-ACK 2
+        low = min(sport, dport)
+        told = (U0 - np.uint64(protocol == TCP)) & (U0 - np.uint64(flags != NO_FLAGS))
+        opening = told & (U0 - ((flags & F_SYN) >> U1))
+        ported = np.uint64(protocol == TCP) | np.uint64(protocol == UDP) | np.uint64(protocol == SCTP)
+        well_known = (service_ports[low >> U6] >> (low & U63)) & U1
+        served = ported & well_known & np.uint64(max(sport, dport) >= EPHEMERAL)
+        asks = U0 - np.uint64((flags & F_SYN_ACK) == F_SYN)
+        forward = (asks & opening) | ((U0 - np.uint64(dport < sport)) & ~opening)
+        evidence = (opening & (U2 + forward)) | (~opening & U8)  # SYN is 1, SYN-ACK 2
         evidence |= (forward & F_FIN & flags & (U0 - np.uint64(flags != NO_FLAGS))) << U2
-        meta = (network << U48) | (protocol << U24) | (parsed[P_VERDICT, i] << U22) | evidence
-        source = parsed[P_SRC_LO, i]
-        target = parsed[P_DST_LO, i]
-        unusual = parsed[P_SRC_HI, i] | parsed[P_DST_HI, i] | source_epoch | target_epoch
-        unusual |= ((source >> U32) ^ MASK16) | ((target >> U32) ^ MASK16)
-        if unusual != U0:
-            source = end_number(parsed[P_SRC_HI, i], source, source_epoch, state, address_index, addresses)
-            target = end_number(parsed[P_DST_HI, i], target, target_epoch, state, address_index, addresses)
-            meta |= CLIENT_INTERNED if (source if forward != U0 else target) >> U32 != U0 else U0
-            meta |= SERVER_INTERNED if (target if forward != U0 else source) >> U32 != U0 else U0
-        source &= MASK32
-        target &= MASK32
-        differ = (source ^ target) & forward
-        packets = parsed[P_PACKETS, i]
-        octets = parsed[P_BYTES, i]
-        services[settled, 0] = ((target ^ differ) << U32) | (source ^ differ)
-        services[settled, 1] = meta | ((sport ^ ((sport ^ dport) & forward)) << U32)
-        services[settled, 2] = (observer << U40) | U1
-        services[settled, 3] = packets & forward
-        services[settled, 4] = octets & forward
-        services[settled, 5] = packets & ~forward
-        services[settled, 6] = octets & ~forward
-        services[settled, 7] = (first << U32) | last
-        slices[settled] = slice_of(first, span)
-        value = service_hash(services[settled, 0], services[settled, 1] & KEY1, observer, slices[settled])
-        hashes[settled] = value
-        prefetch(service_index, value & mask)
-        settled += 1
+        port = sport ^ ((sport ^ dport) & forward)
+        meta = (oriented[O_NETWORK, i] << U48) | (port << U32) | (protocol << U24)
+        oriented[O_META, i] = meta | (parsed[P_VERDICT, i] << U22) | evidence
+        oriented[O_FORWARD, i] = forward
+        settled = (opening & U1) | served
+        unusual = parsed[P_SRC_HI, i] | parsed[P_DST_HI, i]
+        unusual |= ((parsed[P_SRC_LO, i] >> U32) ^ MASK16) | ((parsed[P_DST_LO, i] >> U32) ^ MASK16)
+        oriented[O_STATE, i] = (R_OPEN - settled) | (R_UNUSUAL if unusual != U0 else U0)
+    earliest = np.uint64(state[S_FIRST])
+    latest = np.uint64(state[S_LAST] + 1)
+    for i in range(count):
+        counts = kept[i] == 1
+        oriented[O_STATE, i] = oriented[O_STATE, i] if counts else U0
+        earliest = min(earliest, parsed[P_FIRST, i] if counts else ALL_ONES)
+        latest = max(latest, parsed[P_LAST, i] + U1 if counts else U0)
     state[S_FIRST] = np.int64(earliest)
-    state[S_LAST] = latest
-    state[S_RECORDS] += settled + unsettled
-    return settled, unsettled
+    state[S_LAST] = np.int64(latest) - 1
+
+
+@kernel
+def sort_out(oriented: Any, count: Any) -> Any:
+    """Numbers of the records to O_ORDER and O_OTHERS -> (how many there, how many here, whether any is unusual)."""
+    order, others = oriented[O_ORDER], oriented[O_OTHERS]
+    settled = U0
+    unsettled = U0
+    unusual = U0
+    for i in range(count):
+        state = oriented[O_STATE, i]
+        order[settled] = np.uint64(i)
+        others[unsettled] = np.uint64(i)
+        settled += state & R_SETTLED
+        unsettled += (state & R_OPEN) >> U1
+        unusual |= state & R_UNUSUAL
+    return settled, unsettled, unusual != U0
+
+
+@kernel
+def find_epochs(parsed: Any, count: Any, oriented: Any, epochs: Any, network_sides: Any, facts: Any) -> None:
+    """Stretches of ownership of sources and destinations; a record that has one is unusual."""
+    for i in range(count):
+        if oriented[O_STATE, i] == U0:
+            continue
+        network = oriented[O_NETWORK, i]
+        first, last = parsed[P_FIRST, i], parsed[P_LAST, i]
+        source_network = target_network = network
+        if network_sides[network] != U0:
+            source_network, target_network = ends_of_pair(network_sides[network], parsed, i)
+        epochs[0, i] = epoch(parsed[P_SRC_HI, i], parsed[P_SRC_LO, i], source_network, first, last, facts)
+        epochs[1, i] = epoch(parsed[P_DST_HI, i], parsed[P_DST_LO, i], target_network, first, last, facts)
+        if (epochs[0, i] | epochs[1, i]) != U0:
+            oriented[O_STATE, i] |= R_UNUSUAL
+
+
+@kernel
+def number_ends(
+    parsed: Any, count: Any, oriented: Any, epochs: Any, state: Any, address_index: Any, addresses: Any
+) -> None:
+    """Put numbers in the place of the addresses of settled records that need them, and say so in O_META."""
+    for i in range(count):
+        if (oriented[O_STATE, i] & R_SETTLED) == U0 or (oriented[O_STATE, i] & R_UNUSUAL) == U0:
+            continue
+        forward = oriented[O_FORWARD, i] != U0
+        source = end_number(
+            parsed[P_SRC_HI, i], parsed[P_SRC_LO, i], epochs[0, i], state, address_index, addresses
+        )  # fmt: skip
+        target = end_number(
+            parsed[P_DST_HI, i], parsed[P_DST_LO, i], epochs[1, i], state, address_index, addresses
+        )  # fmt: skip
+        meta = oriented[O_META, i]
+        meta |= CLIENT_INTERNED if (source if forward else target) >> U32 != U0 else U0
+        meta |= SERVER_INTERNED if (target if forward else source) >> U32 != U0 else U0
+        oriented[O_META, i] = meta
+        parsed[P_SRC_LO, i] = source
+        parsed[P_DST_LO, i] = target
+
+
+@kernel
+def key_services(parsed: Any, count: Any, oriented: Any, span: Any) -> None:
+    """The other words of service rows, their slices and their hashes."""
+    if span == ALL_TIME:
+        oriented[O_SLICE, :count] = U0
+    else:
+        for i in range(count):
+            oriented[O_SLICE, i] = slice_of(parsed[P_FIRST, i], span)
+    for i in range(count):
+        source = parsed[P_SRC_LO, i] & MASK32
+        target = parsed[P_DST_LO, i] & MASK32
+        differ = (source ^ target) & oriented[O_FORWARD, i]
+        key = ((target ^ differ) << U32) | (source ^ differ)
+        oriented[O_CLIENT_SERVER, i] = key
+        oriented[O_TIMES, i] = (parsed[P_FIRST, i] << U32) | parsed[P_LAST, i]
+        oriented[O_HASH, i] = service_hash(
+            key, oriented[O_META, i] & KEY1, oriented[O_OBSERVER, i], oriented[O_SLICE, i]
+        )
+
+
+@kernel
+def add_services(parsed: Any, oriented: Any, n: Any, span: Any, index: Any, rows: Any, count: Any) -> Any:
+    """Add the `n` records of O_ORDER to the service rows; returns how many rows there are.
+
+    What all of them will touch is brought near before any is touched: first of the index, then of the rows.
+    """
+    mask = np.uint64(index.size - 1)
+    order, slots = oriented[O_ORDER], oriented[O_SLOT]
+    hashes = oriented[O_HASH]
+    for at in range(n):
+        prefetch(index, hashes[order[at]] & mask)
+    for at in range(n):
+        slots[at] = tagged_slot(hashes[order[at]], index, rows)
+    for at in range(n):
+        i = order[at]
+        key, meta, observer = oriented[O_CLIENT_SERVER, i], oriented[O_META, i], oriented[O_OBSERVER, i]
+        slot = service_slot(
+            key, meta, observer, oriented[O_SLICE, i], span, hashes[i], slots[at], index, rows
+        )  # fmt: skip
+        entry = index[slot]
+        forward = oriented[O_FORWARD, i]
+        packets, octets = parsed[P_PACKETS, i], parsed[P_BYTES, i]
+        if entry != U0:
+            row = rows[(entry & MASK32) - U1]
+            row[1] |= meta & EVIDENCE4
+            row[2] += U1
+            row[3] += packets & forward
+            row[4] += octets & forward
+            row[5] += packets & ~forward
+            row[6] += octets & ~forward
+            row[7] = joined_times(row[7], oriented[O_TIMES, i])
+            continue
+        index[slot] = (hashes[i] & HIGH32) | np.uint64(count + 1)
+        row = rows[np.uint64(count)]
+        row[0] = key
+        row[1] = meta
+        row[2] = (observer << U40) | U1
+        row[3] = packets & forward
+        row[4] = octets & forward
+        row[5] = packets & ~forward
+        row[6] = octets & ~forward
+        row[7] = oriented[O_TIMES, i]
+        count += 1
+    return count
 
 
 @kernel

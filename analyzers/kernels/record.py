@@ -13,6 +13,26 @@ PARSED_WORDS = 23
 # have them, those of transit gateways.
 # P_INTERFACE and P_NETWORK are spans of the buffer while parsing, number + 1 of the interned name (0: none) after it.
 
+# Columns of oriented records (uint64[ORIENTED_WORDS, >= BLOCK_ROWS]), made from the parsed ones
+(
+    O_OBSERVER,  # number of the interface
+    O_NETWORK,  # number of the network
+    O_META,  # word 1 of a service row (analyzers.kernels.tables)
+    O_FORWARD,  # all bits where the source is the client, none where it serves
+    O_CLIENT_SERVER,  # word 0 of a service row
+    O_TIMES,  # its word 7
+    O_SLICE,  # begin of its time slice
+    O_HASH,  # of its key
+    O_STATE,  # R_ bits
+    O_ORDER,  # numbers of the settled records, one behind the other
+    O_OTHERS,  # and of those whose direction is open
+    O_SLOT,  # of the settled records: the index slot of each
+    ORIENTED_WORDS,
+) = range(13)
+
+R_SETTLED, R_OPEN, R_UNUSUAL = np.uint64(1), np.uint64(2), np.uint64(4)
+"""It is known who serves; it is not; an address needs a number of its own (IPv6, or an owner that changes)."""
+
 NO_FLAGS = np.uint64(0x8000)
 """In P_FLAGS: the record does not tell its TCP flags."""
 

@@ -50,6 +50,11 @@ MASK40 = np.uint64(0xFF_FFFF_FFFF)
 MASK48 = np.uint64(0xFFFF_FFFF_FFFF)
 HIGH32 = np.uint64(0xFFFF_FFFF_0000_0000)
 
+SHAKEN = U3
+"""Evidence of a handshake: SYN, SYN-ACK (analyzers.flows.Evidence)."""
+
+HANDSHAKE, WELL_KNOWN = np.uint8(1), np.uint8(5)  # analyzers.flows.Direction
+
 SERVICE_WORDS = 8
 EVIDENCE4 = np.uint64(0xF)
 KEY1 = ~EVIDENCE4
@@ -123,71 +128,86 @@ def place(index: Any, mask: Any, value: Any, row: Any) -> None:
     index[slot] = (value & HIGH32) | (row + U1)
 
 
-@kernel
-def upsert_services(
-    batch: Any, n: Any, span: Any, hashes: Any, slices: Any, candidates: Any, index: Any, rows: Any, count: Any
-) -> Any:
-    """Add `n` service rows of `batch` (uint64[>= n, SERVICE_WORDS]) to the table; returns the new row count.
+@inlined
+def service_slot(
+    word0: Any, word1: Any, observer: Any, slice_start: Any, span: Any, value: Any, slot: Any, index: Any, rows: Any
+) -> Any:  # fmt: skip
+    """The index slot, from `slot` on, of the row of this key and slice; an empty one where there is none."""
+    mask = np.uint64(index.size - 1)
+    tag = value & HIGH32
+    while True:
+        entry = index[slot]
+        if entry == U0:
+            return slot
+        if (entry & HIGH32) == tag:
+            row = rows[(entry & MASK32) - U1]
+            strange = (row[0] ^ word0) | ((row[1] ^ word1) & KEY1) | ((row[2] >> U40) ^ observer)
+            if strange == U0 and (row[7] >> U32) - slice_start < span:
+                return slot
+        slot = (slot + U1) & mask
 
-    `span`: seconds of a time slice, or ALL_TIME; rows of different slices are not added up. `hashes`, `slices` and
-    `candidates` are scratch (uint64[>= n]). The caller guarantees room as for `add_services`.
-    """
+
+@inlined
+def tagged_slot(value: Any, index: Any, rows: Any) -> Any:
+    """The first index slot that may be that of a row of this hash; the row is asked for."""
+    mask = np.uint64(index.size - 1)
+    slot = value & mask
+    entry = index[slot]
+    while entry != U0 and (entry & HIGH32) != (value & HIGH32):
+        slot = (slot + U1) & mask
+        entry = index[slot]
+    if entry != U0:
+        prefetch(rows[(entry & MASK32) - U1], 0)
+    return slot
+
+
+@inlined
+def sum_service(row: Any, more: Any) -> None:
+    """Add the counters of the service row `more` to those of `row`, which has the same key."""
+    row[1] |= more[1] & EVIDENCE4
+    row[2] += more[2] & MASK40
+    row[3] += more[3]
+    row[4] += more[4]
+    row[5] += more[5]
+    row[6] += more[6]
+    row[7] = joined_times(row[7], more[7])
+
+
+@inlined
+def ask_for_services(
+    batch: Any, n: Any, span: Any, hashes: Any, slices: Any, slots: Any, index: Any, rows: Any
+) -> None:
+    """Hash `n` service rows and have what they will touch brought near: all of the index first, then the rows."""
     mask = np.uint64(index.size - 1)
     for i in range(n):
         slices[i] = slice_of(batch[i, 7] >> U32, span)
         hashes[i] = service_hash(batch[i, 0], batch[i, 1] & KEY1, batch[i, 2] >> U40, slices[i])
         prefetch(index, hashes[i] & mask)
-    return add_services(batch, n, span, hashes, slices, candidates, index, rows, count)
+    for i in range(n):
+        slots[i] = tagged_slot(hashes[i], index, rows)
 
 
 @kernel
-def add_services(
-    batch: Any, n: Any, span: Any, hashes: Any, slices: Any, candidates: Any, index: Any, rows: Any, count: Any
+def upsert_services(
+    batch: Any, n: Any, span: Any, hashes: Any, slices: Any, slots: Any, index: Any, rows: Any, count: Any
 ) -> Any:
-    """Add rows whose hashes and slices are known, and whose index slots were asked for; returns the new row count.
+    """Add `n` service rows of `batch` (uint64[>= n, SERVICE_WORDS]) to the table; returns the new row count.
 
-    The caller guarantees room: count + n rows, and an index at most half full afterwards. Rows are prefetched for the
-    whole batch before they are touched.
+    `span`: seconds of a time slice, or ALL_TIME; rows of different slices are not added up. `hashes`, `slices` and
+    `slots` are scratch (uint64[>= n]). The caller guarantees room: count + n rows, and an index at most half full.
     """
-    mask = np.uint64(index.size - 1)
+    ask_for_services(batch, n, span, hashes, slices, slots, index, rows)
     for i in range(n):
-        value = hashes[i]
-        slot = value & mask
-        tag = value & HIGH32
-        entry = index[slot]
-        while entry != U0 and (entry & HIGH32) != tag:
-            slot = (slot + U1) & mask
-            entry = index[slot]
-        candidates[i] = slot
-        if entry != U0:
-            prefetch(rows[(entry & MASK32) - U1], 0)
-    for i in range(n):
-        word0 = batch[i, 0]
-        word1 = batch[i, 1] & KEY1
-        word2 = batch[i, 2]
-        tag = hashes[i] & HIGH32
-        slot = candidates[i]
-        while True:
-            entry = index[slot]
-            if (entry & HIGH32) == tag and entry != U0:
-                row = rows[(entry & MASK32) - U1]
-                strange = (row[0] ^ word0) | ((row[1] ^ word1) & KEY1) | ((row[2] ^ word2) >> U40)
-                if strange == U0 and (row[7] >> U32) - slices[i] < span:
-                    row[1] |= batch[i, 1] & EVIDENCE4
-                    row[2] += word2 & MASK40
-                    row[3] += batch[i, 3]
-                    row[4] += batch[i, 4]
-                    row[5] += batch[i, 5]
-                    row[6] += batch[i, 6]
-                    row[7] = joined_times(row[7], batch[i, 7])
-                    break
-            if entry == U0:
-                index[slot] = tag | np.uint64(count + 1)
-                for word in range(SERVICE_WORDS):
-                    rows[count, word] = batch[i, word]
-                count += 1
-                break
-            slot = (slot + U1) & mask
+        slot = service_slot(
+            batch[i, 0], batch[i, 1], batch[i, 2] >> U40, slices[i], span, hashes[i], slots[i], index, rows
+        )
+        if index[slot] != U0:
+            sum_service(rows[(index[slot] & MASK32) - U1], batch[i])
+            continue
+        index[slot] = (hashes[i] & HIGH32) | np.uint64(count + 1)
+        for word in range(SERVICE_WORDS):
+            rows[count, word] = batch[i, word]
+        count += 1
     return count
 
 
@@ -432,45 +452,56 @@ def index_cuts(keys: Any, index: Any) -> None:
 
 
 ABSORB_ROWS = 256
-"""Rows that `absorb_services` works on at once: what it prefetches for them stays in the first-level cache."""
+"""Rows that `meet_services` works on at once: what it prefetches for them stays in the first-level cache."""
 
 
 @kernel
-def absorb_services(
-    theirs: Any, observers: Any, networks: Any, addresses: Any, span: Any, batch: Any, scratch: Any, index: Any,
-    rows: Any, count: Any,
-) -> Any:  # fmt: skip
-    """Add another worker's service rows, with this worker's numbers for theirs; returns the new row count.
+def meet_services(
+    theirs: Any, observers: Any, networks: Any, addresses: Any, span: Any, scratch: Any, index: Any, rows: Any
+) -> Any:
+    """Add another worker's service rows to those of equal keys here; returns how many have none.
 
-    `batch` uint64[ABSORB_ROWS, SERVICE_WORDS] and `scratch` uint64[3, ABSORB_ROWS] are working memory. The caller
-    guarantees room for all rows.
+    Those move to the front of `theirs`, and have this worker's numbers there. `scratch` is uint64[3, ABSORB_ROWS].
+    No row is made here, and rows of one worker have different keys: parts of `theirs` may be met at the same time.
     """
-    n = theirs.shape[0]
-    for start in range(0, n, ABSORB_ROWS):
-        size = min(ABSORB_ROWS, n - start)
-        for at in range(size):
-            word0 = theirs[start + at, 0]
-            word1 = theirs[start + at, 1]
-            word2 = theirs[start + at, 2]
-            client = word0 >> U32
-            server = word0 & MASK32
-            if word1 & CLIENT_INTERNED:
-                client = addresses[client]
-            if word1 & SERVER_INTERNED:
-                server = addresses[server]
-            batch[at, 0] = (client << U32) | server
-            batch[at, 1] = (networks[word1 >> U48] << U48) | (word1 & MASK48)
-            batch[at, 2] = (observers[word2 >> U40] << U40) | (word2 & MASK40)
-            for word in range(3, SERVICE_WORDS):
-                batch[at, word] = theirs[start + at, word]
-        count = upsert_services(batch, size, span, scratch[0], scratch[1], scratch[2], index, rows, count)
-    return count
+    hashes, slices, slots = scratch[0], scratch[1], scratch[2]
+    kept = 0
+    for start in range(0, theirs.shape[0], ABSORB_ROWS):
+        batch = theirs[start : start + ABSORB_ROWS]
+        for at in range(batch.shape[0]):
+            renumber_service(batch[at], observers, networks, addresses)
+        ask_for_services(batch, batch.shape[0], span, hashes, slices, slots, index, rows)
+        for at in range(batch.shape[0]):
+            slot = service_slot(
+                batch[at, 0], batch[at, 1], batch[at, 2] >> U40, slices[at], span, hashes[at], slots[at], index, rows
+            )
+            if index[slot] != U0:
+                sum_service(rows[(index[slot] & MASK32) - U1], batch[at])
+                continue
+            for word in range(SERVICE_WORDS):
+                theirs[kept, word] = batch[at, word]
+            kept += 1
+    return kept
+
+
+@inlined
+def renumber_service(row: Any, observers: Any, networks: Any, addresses: Any) -> None:
+    """Replace numbers by those that the arrays hold for them."""
+    client = row[0] >> U32
+    server = row[0] & MASK32
+    if row[1] & CLIENT_INTERNED:
+        client = addresses[client]
+    if row[1] & SERVER_INTERNED:
+        server = addresses[server]
+    row[0] = (client << U32) | server
+    row[1] = (networks[row[1] >> U48] << U48) | (row[1] & MASK48)
+    row[2] = (observers[row[2] >> U40] << U40) | (row[2] & MASK40)
 
 
 @kernel
 def split_services(
     rows: Any, addresses: Any, client_hi: Any, client_lo: Any, server_hi: Any, server_lo: Any, network: Any, port: Any,
-    protocol: Any, verdict: Any, observer: Any, evidence: Any, counters: Any, first: Any, last: Any,
+    protocol: Any, verdict: Any, observer: Any, evidence: Any, direction: Any, counters: Any, first: Any, last: Any,
 ) -> None:  # fmt: skip
     """Service rows (uint64[n, SERVICE_WORDS]) into the columns of a FlowTable, all of length n and of their own types.
 
@@ -493,6 +524,7 @@ def split_services(
         protocol[i] = np.uint8((word1 >> U24) & np.uint64(0xFF))
         verdict[i] = np.uint8((word1 >> U22) & U3)
         evidence[i] = np.uint8(word1 & EVIDENCE4)
+        direction[i] = HANDSHAKE if word1 & SHAKEN else WELL_KNOWN
         observer[i] = np.int32(rows[i, 2] >> U40)
         counters[0, i] = rows[i, 2] & MASK40
         for word in range(3, 7):

@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from analyzers.kernels import columns as c
 from analyzers.kernels.addresses import BAD, QuadShapes, parse_address, quad_shapes
 from analyzers.kernels.jit import kernel
-from analyzers.kernels.orient import orient
+from analyzers.kernels.orient import add_oriented
 from analyzers.kernels.record import (
     NO_FLAGS,
+    ORIENTED_WORDS,
     P_BYTES,
     P_DPORT,
     P_DST_HI,
@@ -48,7 +49,6 @@ from analyzers.kernels.record import (
     S_OBSERVERS,
     S_OUTSIDE,
     S_SERVICES,
-    S_SPAN,
     S_WINDOWS,
 )
 from analyzers.kernels.separators import BLOCK_BYTES, BLOCK_ROWS, SEPARATOR_ROOM, index_block, split_rows
@@ -56,13 +56,10 @@ from analyzers.kernels.tables import (
     CONNECTION_WORDS,
     MASK32,
     NAME_WORDS,
-    SERVICE_WORDS,
     U0,
     U1,
     U32,
-    add_services,
     intern_spans,
-    upsert_connections,
 )
 from analyzers.kernels.transit import count_lost, pair_names, use_pairs
 from analyzers.kernels.window import leave_outside
@@ -144,7 +141,7 @@ class Tables(NamedTuple):
 class Facts(NamedTuple):
     """What the kernel may look up; the same for all threads."""
 
-    service_ports: NDArray[np.uint8]  # uint8[65536]: 1 for well-known service ports below the ephemeral range
+    service_ports: NDArray[np.uint64]  # uint64[1024]: a bit for each well-known service port below the ephemeral range
     cut_index: NDArray[np.uint64]
     cut_keys: NDArray[np.uint64]
     cut_times: NDArray[np.uint64]
@@ -169,11 +166,9 @@ class Scratch(NamedTuple):
     names: NDArray[np.uint64]
     pairs: NDArray[np.uint8]  # names of pairs of networks
     quick_columns: NDArray[np.uint64]  # `columns` without a sign: signed indices cost wrap-around code
-    service_batch: NDArray[np.uint64]
+    oriented: NDArray[np.uint64]
+    epochs: NDArray[np.uint64]
     connection_batch: NDArray[np.uint64]
-    hashes: NDArray[np.uint64]
-    slices: NDArray[np.uint64]
-    candidates: NDArray[np.uint64]
     reason_counts: NDArray[np.int64]  # int64[len(Reason)]
     reason_samples: NDArray[np.int64]  # int64[len(Reason), SAMPLES]: offsets of line starts in the buffer
 
@@ -202,11 +197,9 @@ def new_scratch() -> Scratch:
         names=words(BLOCK_ROWS, NAME_WORDS + 2),
         pairs=np.zeros(BLOCK_BYTES + 2 * BLOCK_ROWS + 2 * PADDING, np.uint8),
         quick_columns=words(COLUMN_COUNT),
-        service_batch=words(BLOCK_ROWS, SERVICE_WORDS),
+        oriented=words(ORIENTED_WORDS, BLOCK_ROWS + 8),
+        epochs=words(2, BLOCK_ROWS),
         connection_batch=words(BLOCK_ROWS, CONNECTION_WORDS),
-        hashes=words(BLOCK_ROWS),
-        slices=words(BLOCK_ROWS),
-        candidates=words(BLOCK_ROWS),
         reason_counts=np.zeros(len(Reason), np.int64),
         reason_samples=np.zeros((len(Reason), SAMPLES), np.int64),
     )
@@ -568,19 +561,9 @@ def add_records(count: Any, tables: Any, facts: Any, scratch: Any) -> None:
     state = tables.state
     state[S_OUTSIDE] += leave_outside(scratch.parsed[P_LAST], scratch.kept, count, facts.window)
     mark_windows(scratch.parsed, scratch.kept, count, state, tables.window_index, tables.windows, tables.recent_window)
-    services, connections = orient(
-        scratch.parsed, scratch.kept, count, state, tables.observer_network, tables.network_sides,
-        tables.address_index, tables.addresses, facts, scratch.service_batch, scratch.hashes, scratch.slices,
-        tables.service_index, scratch.connection_batch,
-    )  # fmt: skip
-    state[S_SERVICES] = add_services(
-        scratch.service_batch, services, np.uint64(state[S_SPAN]), scratch.hashes, scratch.slices,
-        scratch.candidates, tables.service_index, tables.services, state[S_SERVICES],
-    )  # fmt: skip
-    state[S_CONNECTIONS] = upsert_connections(
-        scratch.connection_batch, connections, np.uint64(state[S_SPAN]), tables.connection_index, tables.connections,
-        state[S_CONNECTIONS],
-    )  # fmt: skip
+    add_oriented(
+        scratch.parsed, scratch.kept, count, scratch.oriented, scratch.epochs, tables, facts, scratch.connection_batch
+    )
 
 
 @kernel

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 from analyzers.ingest.sources import InputError
 from analyzers.ingest.worker_tables import WorkerTables
@@ -96,9 +100,19 @@ class BoundedTables(WorkerTables):
             self._full()
         super().make_room(arena_bytes, services)
 
-    def absorb(self, other: WorkerTables) -> None:
-        """Add another's rows; the caller has seen that all of them fit. Emptying in between would lose the numbers that
-        the other's names and addresses have got here."""
+    def absorb(self, other: WorkerTables, threads: int = 1) -> None:
+        """Add another's rows; the caller has seen that all of them fit."""
+        with self._never_emptied():
+            super().absorb(other, threads)
+
+    def meet(self, other: WorkerTables, threads: int) -> list[NDArray[np.uint64]]:
+        """Add another's rows but those with new keys; the caller has seen that all of them fit."""
+        with self._never_emptied():
+            return super().meet(other, threads)
+
+    @contextmanager
+    def _never_emptied(self) -> Iterator[None]:
+        """Emptying while rows are added would lose the numbers that another's names and addresses have got here."""
         full, self._full = self._full, None
-        super().absorb(other)
+        yield
         self._full = full
