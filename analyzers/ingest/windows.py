@@ -72,15 +72,23 @@ class Windows:
         self._state[S_SLOT_SECONDS] = HOUR
         self._rows = np.zeros((1 << 11, w.WINDOW_WORDS), np.uint64)
         self._index = np.zeros(1 << 12, np.uint64)
+        self._waiting: list[tuple[Array, Sequence[str], int]] = []  # taken, not yet added
         self._lost: dict[str, list[int]] = {}  # transit gateway attachment -> packets lost, by reason
 
     def take(self, tables: WorkerTables) -> None:
         """Add the windows of a thread's tables, and the packets that transit gateways lost."""
         self.add_lost(lost_in(tables))
-        state = tables.tables.state
-        if state[S_WINDOWS]:
-            rows = tables.tables.windows[: state[S_WINDOWS]].copy()
-            self.add(rows, tables.observer_names(), int(state[S_SLOT_SECONDS]))
+        rows = tables.window_rows()
+        if len(rows):
+            self._waiting.append((rows.copy(), tables.observer_names(), int(tables.tables.state[S_SLOT_SECONDS])))
+        if sum(len(waiting) for waiting, _, _ in self._waiting) > MAX_WINDOWS:
+            self._add_waiting()
+
+    def _add_waiting(self) -> None:
+        """Many never look at windows; who does waits for them here."""
+        waiting, self._waiting = self._waiting, []
+        for rows, names, slot_seconds in waiting:
+            self.add(rows, names, slot_seconds)
 
     def add(self, rows: Array, names: Sequence[str], slot_seconds: int) -> None:
         """Add rows (uint64[n, WINDOW_WORDS], which may be written to) whose observers are numbers of `names`."""
@@ -102,6 +110,7 @@ class Windows:
     @property
     def rows(self) -> tuple[Array, list[str], int]:
         """(rows, names of their observers by number, seconds of a slot), as `add` takes them."""
+        self._add_waiting()
         return self._rows[: self._state[S_WINDOWS]].copy(), list(self._names), int(self._state[S_SLOT_SECONDS])
 
     def add_lost(self, lost: Mapping[str, Sequence[int]]) -> None:
@@ -133,6 +142,7 @@ class Windows:
         return LazyFacts(lambda: self._facts(intervals))
 
     def _facts(self, intervals: Mapping[str, int]) -> tuple[WindowFact, ...]:
+        self._add_waiting()
         rows = self._rows[: self._state[S_WINDOWS]]
         names = [(name.partition(" ")[0], name.partition(" ")[2]) for name in self._names]
         return _facts(rows, names, int(self._state[S_SLOT_SECONDS]), intervals)

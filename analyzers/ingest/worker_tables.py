@@ -115,7 +115,7 @@ class WorkerTables:
             address_index=self._spaces["address"].cleared(1 << 12),
             addresses=np.zeros((1 << 12, t.ADDRESS_WORDS), np.uint64),
             observer_index=np.zeros(1 << 11, np.uint64),
-            observer_names=np.zeros((1 << 10, t.NAME_WORDS), np.uint64),
+            observer_names=np.zeros((1 << 10, w.OBSERVER_WORDS), np.uint64),
             observer_arena=np.zeros(2 * BLOCK_BYTES, np.uint8),
             observer_network=np.full(1 << 10, -1, np.int64),
             network_index=np.zeros(1 << 11, np.uint64),
@@ -123,7 +123,6 @@ class WorkerTables:
             network_arena=np.zeros(2 * BLOCK_BYTES, np.uint8),
             window_index=np.zeros(1 << 12, np.uint64),
             windows=np.zeros((1 << 11, w.WINDOW_WORDS), np.uint64),
-            recent_window=np.zeros(1 << 10, np.uint32),
             lost_packets=np.zeros((1 << 10, 4), np.uint64),
             network_sides=np.zeros(1 << 11, np.uint64),
         )
@@ -211,7 +210,6 @@ class WorkerTables:
         self._grow_texts(changed, "observer", int(state[S_OBSERVERS]), arena_bytes, 1)
         self._grow_texts(changed, "network", int(state[S_NETWORKS]), arena_bytes, NETWORK_BLOCKS)
         wanted = {
-            "recent_window": int(state[S_OBSERVERS]) + BLOCK_ROWS,
             "lost_packets": int(state[S_OBSERVERS]) + BLOCK_ROWS,
             "network_sides": int(state[S_NETWORKS]) + NETWORK_BLOCKS * BLOCK_ROWS,
         }
@@ -254,20 +252,29 @@ class WorkerTables:
             changed["window_index"] = np.zeros(size, np.uint64)
             w.rehash_windows(rows, count, changed["window_index"])
 
+    def window_rows(self) -> NDArray[np.uint64]:
+        """uint64[n, WINDOW_WORDS], see analyzers.kernels.windows: everything that the records cover."""
+        observers = int(self.tables.state[S_OBSERVERS])
+        changed: dict[str, Any] = {}
+        self._grow_windows(changed, observers)
+        self.tables = now = self.tables._replace(**changed)
+        w.close_windows(now.observer_names, observers, now.state, now.window_index, now.windows)
+        return now.windows[: now.state[S_WINDOWS]]
+
     def coarsen_windows(self) -> None:
         """Twice as long slots: in the end the shortest ones of which there are few enough, whoever read what."""
+        rows = self.window_rows()
         now = self.tables
         now.window_index[:] = 0
-        now.recent_window[:] = 0
-        w.coarser(now.windows, int(now.state[S_WINDOWS]), now.state, now.window_index)
+        w.coarser(rows, len(rows), now.state, now.window_index)
 
     def clear_windows(self) -> None:
         """Know of no windows, with slots of an hour, and of no lost packets."""
         now = self.tables
         now.lost_packets[:] = 0
+        now.observer_names[:, t.NAME_WORDS :] = 0
         now.state[S_WINDOWS], now.state[S_SLOT_SECONDS] = 0, HOUR
         now.window_index[:] = 0
-        now.recent_window[:] = 0
 
     def _grow_texts(self, changed: dict[str, Any], kind: str, count: int, arena_bytes: int, blocks: int) -> None:
         index = getattr(self.tables, f"{kind}_index")

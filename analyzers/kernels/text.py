@@ -125,7 +125,7 @@ class Tables(NamedTuple):
     address_index: NDArray[np.uint64]
     addresses: NDArray[np.uint64]
     observer_index: NDArray[np.uint64]
-    observer_names: NDArray[np.uint64]
+    observer_names: NDArray[np.uint64]  # with what analyzers.kernels.windows keeps beside them
     observer_arena: NDArray[np.uint8]
     observer_network: NDArray[np.int64]  # network number of each observer; -1: not known
     network_index: NDArray[np.uint64]
@@ -133,7 +133,6 @@ class Tables(NamedTuple):
     network_arena: NDArray[np.uint8]
     window_index: NDArray[np.uint64]
     windows: NDArray[np.uint64]  # see analyzers.kernels.windows
-    recent_window: NDArray[np.uint32]
     lost_packets: NDArray[np.uint64]  # [observers, 4]: see analyzers.kernels.transit
     network_sides: NDArray[np.uint64]  # two networks' numbers, 32 bits each, of a pair; 0: no pair
 
@@ -393,7 +392,6 @@ def room(tables: Any) -> Any:
         and text_room(state[S_OBSERVERS], tables.observer_index, tables.observer_names, tables.observer_arena, 1)
         and state[S_OBSERVERS] + BLOCK_ROWS <= tables.lost_packets.shape[0]
         and state[S_OBSERVERS] + BLOCK_ROWS <= tables.observer_network.size
-        and state[S_OBSERVERS] + BLOCK_ROWS <= tables.recent_window.size
         and state[S_WINDOWS] + 2 * BLOCK_ROWS <= tables.windows.shape[0]
         and 2 * (state[S_WINDOWS] + 2 * BLOCK_ROWS) <= tables.window_index.size
         and text_room(
@@ -560,7 +558,7 @@ def add_records(count: Any, tables: Any, facts: Any, scratch: Any) -> None:
     """Directions and tables for scratch.parsed[:, :count]; the caller has asked for `room`."""
     state = tables.state
     state[S_OUTSIDE] += leave_outside(scratch.parsed[P_LAST], scratch.kept, count, facts.window)
-    mark_windows(scratch.parsed, scratch.kept, count, state, tables.window_index, tables.windows, tables.recent_window)
+    mark_windows(scratch.parsed, scratch.kept, count, state, tables.observer_names, tables.window_index, tables.windows)
     add_oriented(
         scratch.parsed, scratch.kept, count, scratch.oriented, scratch.epochs, tables, facts, scratch.connection_batch
     )

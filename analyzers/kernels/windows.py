@@ -5,6 +5,9 @@ A row (uint64[WINDOW_WORDS]) is one interface in one slot of time:
     1  bits of the sixtieths of the slot that a record with traffic or NODATA touches
     2  the same of SKIPDATA
     3  NODATA records32 << 32 | SKIPDATA records32, each in the slot in which it begins
+
+The slot that an interface's records touched last stands beside its name (the words of the row, behind NAME_WORDS; 0: no
+slot), in the cache line that finding its number brings near. `close_windows` enters it into the rows.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from analyzers.kernels.jit import inlined, kernel, trailing_zeros
+from analyzers.kernels.jit import kernel, trailing_zeros
 from analyzers.kernels.record import (
     P_FIRST,
     P_INTERFACE,
@@ -22,10 +25,14 @@ from analyzers.kernels.record import (
     S_SLOT_SECONDS,
     S_WINDOWS,
 )
-from analyzers.kernels.tables import ALL_ONES, HIGH32, MASK32, U0, U1, U32, U40, mix, place
+from analyzers.kernels.tables import ALL_ONES, HIGH32, MASK32, NAME_WORDS, U0, U1, U32, U40, mix, place
 
 WINDOW_WORDS = 4
+N_SLOT, N_SEEN, N_LOST, N_COUNTS, OBSERVER_WORDS = range(NAME_WORDS, NAME_WORDS + WINDOW_WORDS + 1)
+"""The words of a window's row, beside the name of its interface."""
+
 U57 = np.uint64(57)
+U63 = np.uint64(63)
 PARTS = np.uint64(60)
 """A slot is looked at in so many parts: minutes of an hour."""
 
@@ -34,13 +41,13 @@ KEPT, NODATA, SKIPDATA = 1, 2, 3
 
 
 @kernel
-def mark_windows(parsed: Any, kept: Any, count: Any, state: Any, index: Any, rows: Any, recent: Any) -> None:
+def mark_windows(parsed: Any, kept: Any, count: Any, state: Any, names: Any, index: Any, rows: Any) -> None:
     """Enter the windows of records parsed[:, :count] whose interface is known.
 
-    `recent` uint32[observers]: row + 1 of each observer's slot that was marked last. The caller guarantees room for
-    two more rows a record.
+    `names` uint64[observers, OBSERVER_WORDS]. The caller guarantees room for two more rows a record.
     """
     slot_seconds = np.uint64(state[S_SLOT_SECONDS])
+    fixed_observer = np.uint64(state[S_FIXED_OBSERVER])
     # x // part_seconds for x below slot_seconds by a multiplication: exact while slot_seconds * part_seconds < 2^57
     part_inverse = (U1 << U57) // (slot_seconds // PARTS) + U1
     slot = U0
@@ -48,7 +55,7 @@ def mark_windows(parsed: Any, kept: Any, count: Any, state: Any, index: Any, row
     for i in range(count):
         if kept[i] == 0:
             continue
-        observer = parsed[P_INTERFACE, i] - U1 if parsed[P_INTERFACE, i] != U0 else np.uint64(state[S_FIXED_OBSERVER])
+        observer = parsed[P_INTERFACE, i] - U1 if parsed[P_INTERFACE, i] != U0 else fixed_observer
         first = parsed[P_FIRST, i]
         last = max(parsed[P_LAST, i], first)
         if observer == U0 or last == U0:
@@ -57,35 +64,56 @@ def mark_windows(parsed: Any, kept: Any, count: Any, state: Any, index: Any, row
             slot = first // slot_seconds
             slot_begin = slot * slot_seconds
         begin = ((first - slot_begin) * part_inverse) >> U57
-        if last - slot_begin < slot_seconds:
-            end = ((last - slot_begin) * part_inverse) >> U57
-            mark(observer, slot, begin, end, kept[i], True, state, index, rows, recent)
-        else:
+        end = ((last - slot_begin) * part_inverse) >> U57
+        now = names[observer]
+        if last - slot_begin >= slot_seconds:
             to_slot = last // slot_seconds
             end = ((last - to_slot * slot_seconds) * part_inverse) >> U57
-            mark(observer, slot, begin, PARTS - U1, kept[i], True, state, index, rows, recent)
-            mark(observer, to_slot, U0, end, kept[i], False, state, index, rows, recent)
+            mark(now, observer, slot, begin, PARTS - U1, kept[i], True, state, index, rows)
+            mark(now, observer, to_slot, U0, end, kept[i], False, state, index, rows)
+        elif kept[i] == 1 and now[N_SLOT] == ((observer << U40) | slot):
+            now[N_SEEN] |= (ALL_ONES >> (U63 - (end - begin))) << begin
+        else:
+            mark(now, observer, slot, begin, end, kept[i], True, state, index, rows)
 
 
-@inlined
+@kernel
 def mark(
-    observer: Any, slot: Any, begin: Any, end: Any, kind: Any, counted: Any, state: Any, index: Any, rows: Any,
-    recent: Any,
+    now: Any, observer: Any, slot: Any, begin: Any, end: Any, kind: Any, counted: Any, state: Any, index: Any, rows: Any
 ) -> None:  # fmt: skip
-    """Mark parts begin to end of a slot, and count the record there."""
+    """Mark parts begin to end of a slot beside the name `now` of an observer, and count the record there."""
     key = (observer << U40) | slot
-    at = np.uint64(recent[observer])
-    if at == U0 or rows[at - U1, 0] != key:
-        at = window_row(key, state, index, rows) + U1
-        recent[observer] = np.uint32(at)
-    bits = (ALL_ONES >> (np.uint64(63) - (end - begin))) << begin
-    if kind == 3:
-        rows[at - U1, 2] |= bits
-        rows[at - U1, 3] += U1 if counted else U0
+    if now[N_SLOT] != key:
+        close_window(now, state, index, rows)
+        now[N_SLOT] = key
+    bits = (ALL_ONES >> (U63 - (end - begin))) << begin
+    if kind == SKIPDATA:
+        now[N_LOST] |= bits
+        now[N_COUNTS] += U1 if counted else U0
         return
-    rows[at - U1, 1] |= bits
-    if kind == 2 and counted:
-        rows[at - U1, 3] += U1 << U32
+    now[N_SEEN] |= bits
+    if kind == NODATA and counted:
+        now[N_COUNTS] += U1 << U32
+
+
+@kernel
+def close_window(now: Any, state: Any, index: Any, rows: Any) -> None:
+    """Enter what stands beside a name into the rows."""
+    if now[N_SLOT] == U0:
+        return
+    row = rows[window_row(now[N_SLOT], state, index, rows)]
+    row[1] |= now[N_SEEN]
+    row[2] |= now[N_LOST]
+    row[3] += now[N_COUNTS]
+    for word in range(N_SLOT, OBSERVER_WORDS):
+        now[word] = U0
+
+
+@kernel
+def close_windows(names: Any, count: Any, state: Any, index: Any, rows: Any) -> None:
+    """Enter what stands beside the first `count` names. The caller guarantees room for as many rows."""
+    for number in range(count):
+        close_window(names[number], state, index, rows)
 
 
 @kernel

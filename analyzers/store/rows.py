@@ -15,7 +15,7 @@ from analyzers.flows import PAIR
 from analyzers.ingest.direction import service_columns
 from analyzers.ingest.worker_tables import WorkerTables
 from analyzers.kernels import tables as t
-from analyzers.kernels.record import S_ADDRESSES, S_CONNECTIONS, S_SERVICES, S_SLOT_SECONDS, S_WINDOWS
+from analyzers.kernels.record import S_ADDRESSES, S_CONNECTIONS, S_SERVICES, S_SLOT_SECONDS
 from analyzers.kernels.windows import WINDOW_WORDS
 from analyzers.store.schema import CONNECTIONS, FLOWS, WINDOWS, StoreTable
 
@@ -178,9 +178,7 @@ class Emptier:
 
     def windows(self, tables: WorkerTables) -> tuple[StoreTable, Columns]:
         """What the records cover, with all columns but `source`; the tables know of no windows afterwards."""
-        state = tables.tables.state
-        rows = tables.tables.windows[: state[S_WINDOWS]]
-        columns = window_columns(rows, int(state[S_SLOT_SECONDS]))
+        columns = window_columns(tables.window_rows(), int(tables.tables.state[S_SLOT_SECONDS]))
         columns["observer"] = self._numbers("observer", tables.observer_names())[columns["observer"]]
         tables.clear_windows()
         return WINDOWS, columns
