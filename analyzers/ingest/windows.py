@@ -76,11 +76,13 @@ class Windows:
         self._lost: dict[str, list[int]] = {}  # transit gateway attachment -> packets lost, by reason
 
     def take(self, tables: WorkerTables) -> None:
-        """Add the windows of a thread's tables, and the packets that transit gateways lost."""
+        """Add the windows of a thread's tables, and the packets that transit gateways lost; the tables know of none
+        afterwards."""
         self.add_lost(lost_in(tables))
-        rows = tables.window_rows()
+        slot_seconds = int(tables.tables.state[S_SLOT_SECONDS])
+        rows = tables.take_windows()
         if len(rows):
-            self._waiting.append((rows.copy(), tables.observer_names(), int(tables.tables.state[S_SLOT_SECONDS])))
+            self._waiting.append((rows, tables.observer_names(), slot_seconds))
         if sum(len(waiting) for waiting, _, _ in self._waiting) > MAX_WINDOWS:
             self._add_waiting()
 

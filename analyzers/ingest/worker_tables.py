@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -100,7 +101,7 @@ class WorkerTables:
         slices that rows are kept apart by."""
         self.flow_log = flow_log
         self._read_names: dict[int, list[str]] = {}  # by counter
-        self._spaces = {kind: IndexSpace() for kind in ("service", "connection", "address")}
+        self._spaces = {kind: IndexSpace() for kind in ("service", "connection", "address", "window")}
         state = np.zeros(S_COUNT, np.int64)
         state[S_FIRST] = np.iinfo(np.int64).max
         state[S_LAST] = -1
@@ -121,8 +122,8 @@ class WorkerTables:
             network_index=np.zeros(1 << 11, np.uint64),
             network_names=np.zeros((1 << 10, t.NAME_WORDS), np.uint64),
             network_arena=np.zeros(2 * BLOCK_BYTES, np.uint8),
-            window_index=np.zeros(1 << 12, np.uint64),
-            windows=np.zeros((1 << 11, w.WINDOW_WORDS), np.uint64),
+            window_index=self._spaces["window"].cleared(1 << 12),
+            windows=reserve_rows(w.WINDOW_WORDS, 2 * MAX_WINDOWS),
             lost_packets=np.zeros((1 << 10, 4), np.uint64),
             network_sides=np.zeros(1 << 11, np.uint64),
         )
@@ -234,7 +235,7 @@ class WorkerTables:
             changed[rows_name] = rows
         size = index.size
         while 2 * (count + margin) > size:
-            size *= 4 if size < 1 << 18 else 2
+            size *= 4 if size < 1 << 20 else 2
         if size != index.size:
             fresh = self._spaces[kind].cleared(size)
             rehash(rows, count, fresh)
@@ -249,7 +250,7 @@ class WorkerTables:
         while 2 * (count + margin) > size:
             size *= 2
         if size != index.size:
-            changed["window_index"] = np.zeros(size, np.uint64)
+            changed["window_index"] = self._spaces["window"].cleared(size)
             w.rehash_windows(rows, count, changed["window_index"])
 
     def window_rows(self) -> NDArray[np.uint64]:
@@ -260,6 +261,13 @@ class WorkerTables:
         self.tables = now = self.tables._replace(**changed)
         w.close_windows(now.observer_names, observers, now.state, now.window_index, now.windows)
         return now.windows[: now.state[S_WINDOWS]]
+
+    def take_windows(self) -> NDArray[np.uint64]:
+        """The rows of `window_rows`, for the caller to keep; the tables know of no windows afterwards."""
+        rows = self.window_rows()
+        self.tables = self.tables._replace(windows=reserve_rows(w.WINDOW_WORDS, 2 * MAX_WINDOWS))
+        self.clear_windows()
+        return rows
 
     def coarsen_windows(self) -> None:
         """Twice as long slots: in the end the shortest ones of which there are few enough, whoever read what."""
@@ -334,6 +342,16 @@ class WorkerTables:
         state[S_FIRST] = min(state[S_FIRST], theirs[S_FIRST])
         state[S_LAST] = max(state[S_LAST], theirs[S_LAST])
         return fresh
+
+    def with_rows(self, more: Sequence[NDArray[np.uint64]]) -> NDArray[np.uint64]:
+        """All service rows, and `more` of them behind; the tables are not to be added to afterwards."""
+        count = total = int(self.tables.state[S_SERVICES])
+        total += sum(map(len, more))
+        rows = self.tables.services
+        if total > len(rows):
+            return np.concatenate([rows[:count], *more])
+        np.concatenate([rows[:0], *more], out=rows[count:total])
+        return rows[:total]
 
     def _absorb_names(self, other: WorkerTables, kind: str, counter: int) -> NDArray[np.uint64]:
         """Numbers here of the other's names, by their numbers there."""

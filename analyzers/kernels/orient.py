@@ -164,7 +164,8 @@ def decide(parsed: Any, kept: Any, count: Any, oriented: Any, service_ports: Any
         told = (U0 - np.uint64(protocol == TCP)) & (U0 - np.uint64(flags != NO_FLAGS))
         opening = told & (U0 - ((flags & F_SYN) >> U1))
         ported = np.uint64(protocol == TCP) | np.uint64(protocol == UDP) | np.uint64(protocol == SCTP)
-        well_known = (service_ports[low >> U6] >> (low & U63)) & U1
+        # records that do not count may hold anything
+        well_known = (service_ports[(low & MASK16) >> U6] >> (low & U63)) & U1
         served = ported & well_known & np.uint64(max(sport, dport) >= EPHEMERAL)
         asks = U0 - np.uint64((flags & F_SYN_ACK) == F_SYN)
         forward = (asks & opening) | ((U0 - np.uint64(dport < sport)) & ~opening)

@@ -101,14 +101,22 @@ def connection_hash(row: Any, at: Any, slice_start: Any) -> Any:
     return value
 
 
+@inlined
+def row_hash(row: Any, span: Any) -> Any:
+    """Hash of the key of a service row."""
+    return service_hash(row[0], row[1] & KEY1, row[2] >> U40, slice_of(row[7] >> U32, span))
+
+
 @kernel
 def rehash_services(rows: Any, count: Any, index: Any, span: Any) -> None:
     """Fill an empty index (uint64[power of two], zeros) for the first `count` service rows."""
     mask = np.uint64(index.size - 1)
-    for i in range(count):
-        row = rows[i]
-        value = service_hash(row[0], row[1] & KEY1, row[2] >> U40, slice_of(row[7] >> U32, span))
-        place(index, mask, value, np.uint64(i))
+    ahead = 16  # the slot of a row so far behind is asked for
+    for i in range(count + ahead):
+        if i < count:
+            prefetch(index, row_hash(rows[i], span) & mask)
+        if i >= ahead:
+            place(index, mask, row_hash(rows[i - ahead], span), np.uint64(i - ahead))
 
 
 @kernel
@@ -181,7 +189,7 @@ def ask_for_services(
     mask = np.uint64(index.size - 1)
     for i in range(n):
         slices[i] = slice_of(batch[i, 7] >> U32, span)
-        hashes[i] = service_hash(batch[i, 0], batch[i, 1] & KEY1, batch[i, 2] >> U40, slices[i])
+        hashes[i] = row_hash(batch[i], span)
         prefetch(index, hashes[i] & mask)
     for i in range(n):
         slots[i] = tagged_slot(hashes[i], index, rows)
@@ -501,12 +509,12 @@ def renumber_service(row: Any, observers: Any, networks: Any, addresses: Any) ->
 @kernel
 def split_services(
     rows: Any, addresses: Any, client_hi: Any, client_lo: Any, server_hi: Any, server_lo: Any, network: Any, port: Any,
-    protocol: Any, verdict: Any, observer: Any, evidence: Any, direction: Any, counters: Any, first: Any, last: Any,
+    protocol: Any, verdict: Any, observer: Any, evidence: Any, direction: Any, records: Any, first: Any, last: Any,
 ) -> None:  # fmt: skip
     """Service rows (uint64[n, SERVICE_WORDS]) into the columns of a FlowTable, all of length n and of their own types.
 
     `client_hi` and `server_hi` are zeros before, and are written for interned addresses only: most stay untouched
-    memory. `counters` uint64[5, n]: records, packets, bytes, reply packets, reply bytes.
+    memory. The other counters are columns of `rows`.
     """
     for i in range(rows.shape[0]):
         word0 = rows[i, 0]
@@ -526,8 +534,6 @@ def split_services(
         evidence[i] = np.uint8(word1 & EVIDENCE4)
         direction[i] = HANDSHAKE if word1 & SHAKEN else WELL_KNOWN
         observer[i] = np.int32(rows[i, 2] >> U40)
-        counters[0, i] = rows[i, 2] & MASK40
-        for word in range(3, 7):
-            counters[word - 2, i] = rows[i, word]
+        records[i] = rows[i, 2] & MASK40
         first[i] = np.int64(rows[i, 7] >> U32)
         last[i] = np.int64(rows[i, 7] & MASK32)
