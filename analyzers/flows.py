@@ -7,7 +7,7 @@ saw it. Rows are mergeable sums, minima, maxima and OR-ed bits, so the order of 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum, IntFlag
 from typing import Any
@@ -92,7 +92,7 @@ class FlowTable:
     single record did.
     """
 
-    columns: dict[str, NDArray[Any]]
+    columns: Mapping[str, NDArray[Any]]
     networks: tuple[str, ...] = ("",)
     observers: tuple[str, ...] = ("",)
 

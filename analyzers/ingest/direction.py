@@ -19,11 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analyzers.flows import COLUMNS, Direction, Evidence, FlowTable
-from analyzers.ingest.threads import in_parts
+from analyzers.ingest.service_columns import ServiceColumns
 from analyzers.ingest.worker_tables import WorkerTables
 from analyzers.kernels import settling as k
 from analyzers.kernels import tables as t
-from analyzers.kernels.record import S_CONNECTIONS
+from analyzers.kernels.record import S_CONNECTIONS, S_SERVICES
 from analyzers.ports import port_rank
 
 FAN_IN = 3
@@ -41,9 +41,6 @@ PORTED = (6, 17, 132)
 
 Array = NDArray[Any]
 
-COUNTED = ("packets", "bytes", "reply_packets", "reply_bytes")
-"""Columns of the FlowTable that are words 3 to 6 of a service row."""
-
 
 def settle(tables: Sequence[WorkerTables], declared: frozenset[tuple[int, int, int, int]], threads: int) -> FlowTable:
     """The FlowTable of everything in the tables, none of which is to be used afterwards.
@@ -54,7 +51,8 @@ def settle(tables: Sequence[WorkerTables], declared: frozenset[tuple[int, int, i
     for other in others[:-1]:
         first.absorb(other, threads)
     fresh = [rows for other in others[-1:] for rows in first.meet(other, threads)]
-    columns = columns_of(first.with_rows(fresh), first.tables.addresses, threads)
+    mine = first.tables.services[: first.tables.state[S_SERVICES]]
+    columns = ServiceColumns([mine, *fresh], first.tables.addresses)
     services = FlowTable(columns, tuple(first.network_names()), tuple(first.observer_names()))
     return settle_rows(services, first.tables.connections[: first.tables.state[S_CONNECTIONS]], declared)
 
@@ -66,31 +64,6 @@ def settle_rows(services: FlowTable, rows: Array, declared: frozenset[tuple[int,
     connections = settle_connections(rows, services, declared)
     joined = {c.name: np.concatenate([services[c.name], connections[c.name]]) for c in COLUMNS}
     return FlowTable(joined, services.networks, services.observers)
-
-
-def columns_of(rows: Array, addresses: Array, threads: int) -> dict[str, Array]:
-    """Service rows, uint64[n, SERVICE_WORDS], as FlowTable columns; counters are views into the rows."""
-    n = len(rows)
-    kinds = {c.name: np.dtype(c.dtype) for c in COLUMNS if c.name not in (*COUNTED, "client_hi", "server_hi")}
-    # one block of memory: the system gives it in large pages, of which few are to be asked for
-    space = np.empty(n * sum(kind.itemsize for kind in kinds.values()), np.uint8)
-    made = {"client_hi": np.zeros(n, np.uint64), "server_hi": np.zeros(n, np.uint64)}
-    at = 0
-    for name, kind in sorted(kinds.items(), key=lambda item: -item[1].itemsize):  # so that all of them are aligned
-        made[name] = space[at : at + n * kind.itemsize].view(kind)
-        at += n * kind.itemsize
-
-    def split(start: int, stop: int) -> None:
-        here = {name: values[start:stop] for name, values in made.items()}
-        t.split_services(
-            rows[start:stop], addresses, here["client_hi"], here["client_lo"], here["server_hi"], here["server_lo"],
-            here["network"], here["port"], here["protocol"], here["verdict"], here["observer"], here["evidence"],
-            here["direction"], here["records"], here["first"], here["last"],
-        )  # fmt: skip
-
-    in_parts(split, n, threads)
-    made |= {name: rows[:, word] for word, name in enumerate(COUNTED, 3)}
-    return {c.name: made[c.name] for c in COLUMNS}
 
 
 @dataclass

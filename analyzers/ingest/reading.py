@@ -35,7 +35,7 @@ from analyzers.kernels.record import S_CONNECTIONS, S_FIRST, S_LAST, S_OUTSIDE, 
 from analyzers.kernels.text import PADDING, SAMPLES, Facts, Reason, Stop, new_scratch, parse_lines
 from analyzers.objects.patience import ObjectFailure
 
-BUFFER_BYTES = 2 << 20
+BUFFER_BYTES = 1 << 20
 RANGE_BYTES = 32 << 20
 """Plain files above this are read in parts of about this size by several threads."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import mmap
 import sys
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -50,12 +49,15 @@ class TooManyNames(ValueError):
     """More interfaces or networks than the row formats can number."""
 
 
-def reserve_rows(words: int, rows: int = RESERVED_ROWS) -> NDArray[np.uint64]:
-    """uint64[n, words] in untouched address space; n is halved until the system grants it."""
+def reserve_rows(words: int, rows: int = RESERVED_ROWS, large_pages: bool = True) -> NDArray[np.uint64]:
+    """uint64[n, words] in untouched address space; n is halved until the system grants it.
+
+    `large_pages`: for rows that are met in no order, small pages miss in the TLB; but few rows take a whole one.
+    """
     while True:
         try:
             space = mmap.mmap(-1, rows * words * 8, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_NORESERVE)
-            if hasattr(mmap, "MADV_HUGEPAGE"):  # rows are met in no order: small pages miss in the TLB
+            if large_pages and hasattr(mmap, "MADV_HUGEPAGE"):
                 space.madvise(mmap.MADV_HUGEPAGE)
             return np.frombuffer(space, np.uint64).reshape(-1, words)
         except (OSError, OverflowError, ValueError):
@@ -123,7 +125,7 @@ class WorkerTables:
             network_names=np.zeros((1 << 10, t.NAME_WORDS), np.uint64),
             network_arena=np.zeros(2 * BLOCK_BYTES, np.uint8),
             window_index=self._spaces["window"].cleared(1 << 12),
-            windows=reserve_rows(w.WINDOW_WORDS, 2 * MAX_WINDOWS),
+            windows=reserve_rows(w.WINDOW_WORDS, 2 * MAX_WINDOWS, large_pages=False),
             lost_packets=np.zeros((1 << 10, 4), np.uint64),
             network_sides=np.zeros(1 << 11, np.uint64),
         )
@@ -265,7 +267,7 @@ class WorkerTables:
     def take_windows(self) -> NDArray[np.uint64]:
         """The rows of `window_rows`, for the caller to keep; the tables know of no windows afterwards."""
         rows = self.window_rows()
-        self.tables = self.tables._replace(windows=reserve_rows(w.WINDOW_WORDS, 2 * MAX_WINDOWS))
+        self.tables = self.tables._replace(windows=reserve_rows(w.WINDOW_WORDS, 2 * MAX_WINDOWS, large_pages=False))
         self.clear_windows()
         return rows
 
@@ -342,16 +344,6 @@ class WorkerTables:
         state[S_FIRST] = min(state[S_FIRST], theirs[S_FIRST])
         state[S_LAST] = max(state[S_LAST], theirs[S_LAST])
         return fresh
-
-    def with_rows(self, more: Sequence[NDArray[np.uint64]]) -> NDArray[np.uint64]:
-        """All service rows, and `more` of them behind; the tables are not to be added to afterwards."""
-        count = total = int(self.tables.state[S_SERVICES])
-        total += sum(map(len, more))
-        rows = self.tables.services
-        if total > len(rows):
-            return np.concatenate([rows[:count], *more])
-        np.concatenate([rows[:0], *more], out=rows[count:total])
-        return rows[:total]
 
     def _absorb_names(self, other: WorkerTables, kind: str, counter: int) -> NDArray[np.uint64]:
         """Numbers here of the other's names, by their numbers there."""

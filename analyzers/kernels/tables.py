@@ -50,11 +50,6 @@ MASK40 = np.uint64(0xFF_FFFF_FFFF)
 MASK48 = np.uint64(0xFFFF_FFFF_FFFF)
 HIGH32 = np.uint64(0xFFFF_FFFF_0000_0000)
 
-SHAKEN = U3
-"""Evidence of a handshake: SYN, SYN-ACK (analyzers.flows.Evidence)."""
-
-HANDSHAKE, WELL_KNOWN = np.uint8(1), np.uint8(5)  # analyzers.flows.Direction
-
 SERVICE_WORDS = 8
 EVIDENCE4 = np.uint64(0xF)
 KEY1 = ~EVIDENCE4
@@ -504,36 +499,3 @@ def renumber_service(row: Any, observers: Any, networks: Any, addresses: Any) ->
     row[0] = (client << U32) | server
     row[1] = (networks[row[1] >> U48] << U48) | (row[1] & MASK48)
     row[2] = (observers[row[2] >> U40] << U40) | (row[2] & MASK40)
-
-
-@kernel
-def split_services(
-    rows: Any, addresses: Any, client_hi: Any, client_lo: Any, server_hi: Any, server_lo: Any, network: Any, port: Any,
-    protocol: Any, verdict: Any, observer: Any, evidence: Any, direction: Any, records: Any, first: Any, last: Any,
-) -> None:  # fmt: skip
-    """Service rows (uint64[n, SERVICE_WORDS]) into the columns of a FlowTable, all of length n and of their own types.
-
-    `client_hi` and `server_hi` are zeros before, and are written for interned addresses only: most stay untouched
-    memory. The other counters are columns of `rows`.
-    """
-    for i in range(rows.shape[0]):
-        word0 = rows[i, 0]
-        word1 = rows[i, 1]
-        client_lo[i] = MAPPED | (word0 >> U32)
-        server_lo[i] = MAPPED | (word0 & MASK32)
-        if word1 & CLIENT_INTERNED:
-            client_hi[i] = addresses[word0 >> U32, 0]
-            client_lo[i] = addresses[word0 >> U32, 1]
-        if word1 & SERVER_INTERNED:
-            server_hi[i] = addresses[word0 & MASK32, 0]
-            server_lo[i] = addresses[word0 & MASK32, 1]
-        network[i] = np.int32(word1 >> U48)
-        port[i] = np.uint16((word1 >> U32) & MASK16)
-        protocol[i] = np.uint8((word1 >> U24) & np.uint64(0xFF))
-        verdict[i] = np.uint8((word1 >> U22) & U3)
-        evidence[i] = np.uint8(word1 & EVIDENCE4)
-        direction[i] = HANDSHAKE if word1 & SHAKEN else WELL_KNOWN
-        observer[i] = np.int32(rows[i, 2] >> U40)
-        records[i] = rows[i, 2] & MASK40
-        first[i] = np.int64(rows[i, 7] >> U32)
-        last[i] = np.int64(rows[i, 7] & MASK32)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analyzers.flows import PAIR
-from analyzers.ingest.direction import COUNTED, columns_of
+from analyzers.ingest.service_columns import COUNTERS, ServiceColumns
 from analyzers.ingest.worker_tables import WorkerTables
 from analyzers.kernels import tables as t
 from analyzers.kernels.record import S_ADDRESSES, S_CONNECTIONS, S_SERVICES, S_SLOT_SECONDS
@@ -61,8 +61,8 @@ def flow_chunks(tables: WorkerTables, stretches: Stretches, slice_seconds: int) 
         stop = min(start + CHUNK_ROWS, count)
         now = tables.tables
         rows = now.services[start:stop]
-        columns = columns_of(rows, now.addresses, 1)
-        columns |= {name: columns[name].copy() for name in COUNTED}  # the rows are used again before these are
+        columns = dict(ServiceColumns([rows], now.addresses))
+        columns |= {name: columns[name].copy() for name in COUNTERS}  # the rows are used again before these are
         ends = (
             ("client", rows[:, 0] >> t.U32, t.CLIENT_INTERNED),
             ("server", rows[:, 0] & t.MASK32, t.SERVER_INTERNED),
