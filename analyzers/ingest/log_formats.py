@@ -11,8 +11,10 @@ import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from analyzers.inventory.model import FlowLog
+if TYPE_CHECKING:
+    from analyzers.inventory.model import FlowLog
 
 DEFAULT_FIELDS = (
     "version", "account-id", "interface-id", "srcaddr", "dstaddr", "srcport", "dstport", "protocol", "packets",

@@ -7,7 +7,7 @@ import mmap
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,6 @@ from analyzers.flows import Carried
 from analyzers.ingest.coverage import COVERAGE_REASONS, SkipCounts, printable
 from analyzers.ingest.formats import aws_cloudwatch, aws_parquet, aws_vpc, unread
 from analyzers.ingest.log_formats import DEFAULT_FIELDS, LogFormats, normalise
-from analyzers.ingest.parquet_reading import RowGroupReader
 from analyzers.ingest.sources import (
     GZIP_MAGIC,
     READ_BYTES,
@@ -33,7 +32,9 @@ from analyzers.kernels.connections import C_CONNECTIONS, C_ERRORS, C_FIRST, C_LA
 from analyzers.kernels.ipv4_flows import Flows
 from analyzers.kernels.record import S_CONNECTIONS, S_FIRST, S_LAST, S_OUTSIDE, S_RECORDS, S_SPAN
 from analyzers.kernels.text import PADDING, SAMPLES, Facts, Reason, Stop, new_scratch, parse_lines
-from analyzers.objects.patience import ObjectFailure
+
+if TYPE_CHECKING:
+    from analyzers.ingest.parquet_reading import RowGroupReader
 
 BUFFER_BYTES = 1 << 20
 RANGE_BYTES = 32 << 20
@@ -453,6 +454,9 @@ class Worker:
     # -- Parquet -----------------------------------------------------------------------------------------------
 
     def _read_row_group(self, item: ParquetItem, skips: SkipCounts) -> None:
+        from analyzers.ingest.parquet_reading import RowGroupReader
+        from analyzers.objects.patience import ObjectFailure
+
         layout = aws_vpc.layout(item.fields)
         skips.notes.update(layout.notes)
         skips.plain |= layout.lacks_packet_addresses

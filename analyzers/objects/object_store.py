@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import importlib
 import pkgutil
 import re
@@ -10,9 +9,12 @@ import threading
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from analyzers.objects import schemes
+
+if TYPE_CHECKING:
+    import asyncio
 
 T = TypeVar("T")
 ALIASES = {"s3a": "s3", "s3n": "s3", "gcs": "gs", "abfs": "az", "abfss": "az"}
@@ -107,6 +109,8 @@ def forget_connections() -> None:
 
 def wait_for(store: ObjectStore, request: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine of the store from any thread but its own."""
+    import asyncio  # takes longer to import than all that is imported where no object is read
+
     return asyncio.run_coroutine_threadsafe(request, store.loop).result()
 
 

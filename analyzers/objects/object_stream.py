@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from analyzers.objects.object_store import StoredObject, store_of
-from analyzers.objects.patience import read_range
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 PART_BYTES = 4 << 20
 PARTS_AHEAD = 2
@@ -40,6 +40,10 @@ class ObjectStream(io.RawIOBase):
     def _ask_for(self, number: int) -> None:
         if number in self._parts or number > self._last or not self._wanted.size:
             return
+        import asyncio
+
+        from analyzers.objects.patience import read_range
+
         start = number * PART_BYTES
         end = min(start + PART_BYTES, self._wanted.size)
         self._parts[number] = asyncio.run_coroutine_threadsafe(

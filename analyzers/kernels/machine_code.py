@@ -1,0 +1,139 @@
+"""Compiled kernels as they lie on disk, and how Python calls them.
+
+The code of a kernel takes two arrays of int64: its arguments taken apart (an integer as it is, an array as the address
+of its object, a tuple as its members), and the results to be, likewise. So it needs nothing of the compiler that made
+it, whose import takes longer than most commands.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import functools
+import json
+import os
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from llvmlite import binding
+
+_CONTIGUOUS, _FORTRAN, _ALIGNED, _WRITEABLE = 0x1, 0x2, 0x100, 0x400  # as in numpy's ndarray.flags.num
+_TYPED = _CONTIGUOUS | _FORTRAN | _ALIGNED | _WRITEABLE
+_SIGNED = range(-(1 << 63), 1 << 63)
+_MASK64 = (1 << 64) - 1
+
+NOTHING, SIGNED, UNSIGNED, BOOLEAN = "none", "signed", "unsigned", "bool"
+Results = str | list[Any]
+"""What comes back: one of the words above, or a list of such for a tuple."""
+
+_Native = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p)  # lets go of the GIL
+
+
+def take_apart(arguments: tuple[Any, ...], kinds: list[Any], words: list[int]) -> None:
+    """Append to `kinds` what tells the arguments' types apart, and to `words` their int64 for the code.
+
+    Raises TypeError for what kernels don't take. The caller holds the arguments while the words are in use.
+    """
+    for value in arguments:
+        kind = type(value)
+        if isinstance(value, np.ndarray):
+            flags = value.flags.num & _TYPED
+            kinds.append(value.dtype)
+            kinds.append((value.ndim, flags & ~_FORTRAN if flags & _CONTIGUOUS else flags))
+            words.append(id(value))
+        elif kind is int:
+            kinds.append(kind if value in _SIGNED else np.uint64)
+            words.append(value)
+        elif kind is bool:
+            kinds.append(kind)
+            words.append(value)
+        elif isinstance(value, tuple):
+            kinds.append(kind)
+            kinds.append(len(value))
+            take_apart(value, kinds, words)
+        elif isinstance(value, (np.integer, np.bool_)):
+            kinds.append(kind)
+            words.append(int(value))
+        else:
+            raise TypeError(f"kernels take arrays, integers and tuples of them, not {kind.__name__}")
+
+
+def _put_together(results: Results, words: Iterator[int]) -> Any:
+    if isinstance(results, list):
+        return tuple([_put_together(one, words) for one in results])
+    if results == NOTHING:
+        return None
+    word = next(words)
+    if results == BOOLEAN:
+        return word != 0
+    return word & _MASK64 if results == UNSIGNED else word
+
+
+def _leaves(results: Results) -> int:
+    return sum(map(_leaves, results)) if isinstance(results, list) else int(results != NOTHING)
+
+
+@functools.cache
+def _target() -> Any:
+    binding.initialize_native_target()
+    binding.initialize_native_asmprinter()
+    return binding.Target.from_triple(binding.get_process_triple()).create_target_machine()
+
+
+class MachineCode:
+    """A compiled kernel for one combination of argument types.
+
+    objects: object files; entry: the function's name in them; results: see Results. The code looks nothing up outside
+    of them but what the C library has.
+    """
+
+    def __init__(self, name: str, objects: list[bytes], entry: str, results: Results) -> None:
+        self.name, self.objects, self.entry, self.results = name, objects, entry, results
+        self._engine = binding.create_mcjit_compiler(binding.parse_assembly(""), _target())
+        for one in objects:
+            self._engine.add_object_file(binding.ObjectFileRef.from_data(one))
+        self._engine.finalize_object()
+        self._native = _Native(self._engine.get_function_address(entry))
+        self._room = ctypes.c_int64 * _leaves(results)
+
+    def __call__(self, words: list[int]) -> Any:
+        given = (ctypes.c_int64 * len(words))(*words)
+        room = self._room()
+        if self._native(ctypes.addressof(given), ctypes.addressof(room)):
+            raise ZeroDivisionError(f"a division by zero in {self.name}")  # kernels raise nothing themselves
+        return _put_together(self.results, iter(room))
+
+    def write(self, path: Path) -> None:
+        """Keep it in a file, for `read`; where that cannot be written, it is not."""
+        head = {
+            "name": self.name,
+            "entry": self.entry,
+            "results": self.results,
+            "sizes": [len(o) for o in self.objects],
+        }
+        body = json.dumps(head).encode() + b"\n" + b"".join(self.objects)
+        partial = path.with_name(f"{path.name}.{os.getpid()}")
+        with contextlib.suppress(OSError):
+            partial.write_bytes(zlib.crc32(body).to_bytes(4, "little") + body)
+            partial.replace(path)
+
+    @staticmethod
+    def read(path: Path) -> MachineCode | None:
+        """What `write` has put there; None: nothing, or not the whole of it."""
+        try:
+            data = path.read_bytes()
+        except OSError:
+            return None
+        body = data[4:]
+        if zlib.crc32(body) != int.from_bytes(data[:4], "little") or not body:
+            return None
+        line = body.index(b"\n") + 1
+        head = json.loads(body[:line])
+        objects, at = [], line
+        for size in head["sizes"]:
+            objects.append(body[at : at + size])
+            at += size
+        return MachineCode(head["name"], objects, head["entry"], head["results"])
