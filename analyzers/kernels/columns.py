@@ -69,22 +69,23 @@ def number_column(
         strange |= U1 if lengths[row] - U1 > U15 else U0
         value = ((value * PAIRS) >> U8) & PAIR_MASK
         value = ((value * QUADS) >> U16) & QUAD_MASK
-        out[row] = (value * OCTS) >> U32
-        wrong[row] |= strange
-    if longest > U8:
-        for row in range(n):
-            words[row] = load64(buffer, np.uint64(separators[bases[row] + field + U1]) - U16)
-        for row in range(n):
-            length = min(max(lengths[row], U8) - U8, U8)
-            keep = (ONES << (((U8 - length) & U7) << U3)) if length != U0 else U0
-            value = (words[row] ^ ZEROS) & keep
-            strange = ((value + NINES) | value) & TOPS
-            value = ((value * PAIRS) >> U8) & PAIR_MASK
-            value = ((value * QUADS) >> U16) & QUAD_MASK
-            out[row] += ((value * OCTS) >> U32) * TEN8
-            wrong[row] |= strange
+        value = (value * OCTS) >> U32
+        out[row] = value
+        wrong[row] |= strange | (U1 if value > limit else U0)
+    if longest <= U8:
+        return
     for row in range(n):
-        wrong[row] |= U1 if out[row] > limit else U0
+        words[row] = load64(buffer, np.uint64(separators[bases[row] + field + U1]) - U16)
+    for row in range(n):
+        length = min(max(lengths[row], U8) - U8, U8)
+        keep = (ONES << (((U8 - length) & U7) << U3)) if length != U0 else U0
+        value = (words[row] ^ ZEROS) & keep
+        strange = ((value + NINES) | value) & TOPS
+        value = ((value * PAIRS) >> U8) & PAIR_MASK
+        value = ((value * QUADS) >> U16) & QUAD_MASK
+        value = out[row] + ((value * OCTS) >> U32) * TEN8
+        out[row] = value
+        wrong[row] |= strange | (U1 if value > limit else U0)
 
 
 @kernel

@@ -430,6 +430,11 @@ def read_times(buffer: Any, scratch: Any, n: Any, column: Any, into: Any) -> Non
     """A time column, in seconds or milliseconds, into parsed[into] in seconds."""
     read_numbers(buffer, scratch, n, column, LIMIT, into)
     out = scratch.parsed[into]
+    above = U0
+    for row in range(n):
+        above |= out[row] >> U32
+    if above == U0:  # seconds, all of them
+        return
     wrong = scratch.wrong
     for row in range(n):
         time = seconds(out[row])

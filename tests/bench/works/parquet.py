@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import resource
 import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-from tests.bench.engines import NAMES, Totals, flowctl
+from tests.bench.engines import NAMES, Measured, flowctl, stopped
 from tests.bench.make_logs import write_logs
 from tests.bench.result import Result
 
@@ -27,7 +26,7 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def duckdb(path: str, threads: int) -> tuple[float, Totals]:
+def duckdb(path: str, threads: int) -> Measured:
     """DuckDB: GROUP BY the service key, without the observer."""
     import duckdb as engine
 
@@ -43,12 +42,16 @@ def duckdb(path: str, threads: int) -> tuple[float, Totals]:
                min("start") AS first, max("end") AS last
         FROM read_parquet('{path}') WHERE log_status = 'OK' GROUP BY ALL"""
     )
-    elapsed = time.perf_counter() - started
+    elapsed, peak = stopped(started)
     row = connection.execute(
         "SELECT count(*), sum(records), sum(packets), sum(bytes), min(first), max(last) FROM result"
     ).fetchone()
     assert row is not None
-    return elapsed, dict(zip(("groups", "records", "packets", "bytes", "first", "last"), map(int, row), strict=True))
+    return (
+        elapsed,
+        peak,
+        dict(zip(("groups", "records", "packets", "bytes", "first", "last"), map(int, row), strict=True)),
+    )
 
 
 def make(path: Path) -> None:
@@ -124,6 +127,5 @@ if __name__ == "__main__":
     if sys.argv[1] == "flowctl":
         import pyarrow.parquet  # noqa: F401  (imports are not timed, for no engine)
 
-    found_seconds, found_totals = {"flowctl": flowctl, "DuckDB": duckdb}[sys.argv[1]](sys.argv[2], THREADS)
-    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    print(json.dumps({"seconds": found_seconds, "peak_mb": peak_mb, "totals": found_totals}))
+    found_seconds, found_peak, found_totals = {"flowctl": flowctl, "DuckDB": duckdb}[sys.argv[1]](sys.argv[2], THREADS)
+    print(json.dumps({"seconds": found_seconds, "peak_mb": found_peak, "totals": found_totals}))
