@@ -51,9 +51,9 @@ LARGEST = np.uint64((1 << 63) - 1)
 class AddressTable(NamedTuple):
     """The dictionary of an address column, parsed; the last entry stands for null."""
 
-    hi: NDArray[np.uint64]
-    lo: NDArray[np.uint64]
+    words: NDArray[np.uint64]  # [n, 2]: hi, lo
     kind: NDArray[np.uint8]
+    has_others: bool  # whether any entry but the last one is no address
 
 
 class RecordColumns(NamedTuple):
@@ -93,15 +93,34 @@ class RecordColumns(NamedTuple):
 
 
 @kernel
-def parse_addresses(text: Any, offsets: Any, count: Any, hi: Any, lo: Any, kind: Any) -> None:
-    """Parse `count` entries text[offsets[i]:offsets[i + 1]] of a dictionary (uint8 with padding on both sides)."""
-    for i in range(count):
-        begin, end = offsets[i], offsets[i + 1]
+def parse_addresses(text: Any, begins: Any, ends: Any, words: Any, kind: Any) -> None:
+    """Parse all entries text[begins[i]:ends[i]] of a dictionary (uint8 with padding on both sides)."""
+    for i in range(begins.size):
+        begin, end = begins[i], ends[i]
         if end - begin == 1 and text[begin] == 45:
             kind[i] = 2
             continue
-        hi[i], lo[i], good = parse_address(text, begin, end)
+        words[i, 0], words[i, 1], good = parse_address(text, begin, end)
         kind[i] = 1 if good else 0
+
+
+@kernel
+def parse_words(text: Any, begins: Any, ends: Any, known: Any, codes: Any) -> None:
+    """Codes of all entries text[begins[i]:ends[i]] of a dictionary.
+
+    `known` int64[n, 3]: characters (at most 8, the first one lowest), how many, code; the last one is that of the rest.
+    """
+    last = known.shape[0] - 1
+    for i in range(begins.size):
+        size = ends[i] - begins[i]
+        word = np.uint64(0)
+        for place in range(min(size, 8)):
+            word |= np.uint64(text[begins[i] + place]) << np.uint64(place << 3)
+        found = last
+        for candidate in range(last):
+            if known[candidate, 1] == size and np.uint64(known[candidate, 0]) == word:
+                found = candidate
+        codes[i] = known[found, 2]
 
 
 @kernel
@@ -139,7 +158,7 @@ def value_or(columns: Any, column: Any, values: Any, at: Any, missing: Any) -> A
 def address(columns: Any, column: Any, places: Any, table: Any, at: Any) -> Any:
     """(hi, lo, kind) of an address."""
     place = entry(columns, column, places, at, table.kind.size)
-    return table.hi[place], table.lo[place], table.kind[place]
+    return table.words[place, 0], table.words[place, 1], table.kind[place]
 
 
 @kernel
@@ -225,11 +244,17 @@ def plain_number(values: Any, start: Any, n: Any, limit: Any, out: Any, odd: Any
 def plain_address(places: Any, table: Any, start: Any, n: Any, hi: Any, lo: Any, odd: Any) -> None:
     """Addresses into hi[:n] and lo[:n]; what is none marks its row in `odd`."""
     last = np.uint32(table.kind.size - 1)
+    part = places[start : start + n]
     for row in range(n):
-        place = min(np.uint32(places[start + row]), last)
-        hi[row] = table.hi[place]
-        lo[row] = table.lo[place]
-        odd[row] |= U0 if table.kind[place] == 1 else U1
+        place = min(np.uint32(part[row]), last)
+        hi[row] = table.words[place, 0]
+        lo[row] = table.words[place, 1]
+    if table.has_others:
+        for row in range(n):
+            odd[row] |= U0 if table.kind[min(np.uint32(part[row]), last)] == 1 else U1
+    else:
+        for row in range(n):
+            odd[row] |= U0 if np.uint32(part[row]) < last else U1
 
 
 @kernel
