@@ -296,11 +296,13 @@ def _columns(seen: Connections, forward: Array, method: Array, at: Array) -> dic
 
 
 def _order(rows: Array) -> Array:
-    """The order of folded rows by their keys, packed into as few words as their ranges need."""
+    """The order of folded rows by their keys, packed into as few words as their ranges need: mostly one."""
+    client, server = _ranks(rows[:, k.F_CLIENT_HI : k.F_SERVER_LO + 1])
+    service, byte = rows[:, k.F_SERVICE], np.uint64(0xFF)
+    columns = [client, server, service >> t.U32, service >> t.U16 & byte, service >> t.U8 & byte, service & byte]
     words: list[Array] = []
     room = 0
-    for column in range(k.FOLDED_KEY):
-        values = rows[:, column]
+    for values in (*columns, rows[:, k.F_PLACE], rows[:, k.F_EPOCHS]):
         low = values.min(initial=np.iinfo(np.uint64).max)
         width = int(values.max(initial=0) - low).bit_length() if len(rows) else 0
         if width == 0:
@@ -314,3 +316,16 @@ def _order(rows: Array) -> Array:
     if not words:
         return np.arange(len(rows))
     return np.argsort(words[0]) if len(words) == 1 else np.lexsort(words[::-1])
+
+
+def _ranks(ends: Array) -> tuple[Array, Array]:
+    """Of two addresses a row (uint64[n, 4]: hi, lo, hi, lo): the rank of each among all of them, uint64[n] twice."""
+    n = len(ends)
+    both = np.zeros((2 * n, t.ADDRESS_WORDS), np.uint64)
+    both[:n, :2], both[n:, :2] = ends[:, :2], ends[:, 2:]
+    distinct, numbers = np.empty_like(both), np.empty(2 * n, np.uint64)
+    distinct = distinct[: t.intern_addresses(both, _index_for(2 * n), distinct, 0, numbers)]
+    ranks = np.empty(len(distinct), np.uint64)
+    ranks[np.lexsort((distinct[:, 1], distinct[:, 0]))] = np.arange(len(distinct), dtype=np.uint64)
+    found = ranks[numbers]
+    return found[:n], found[n:]

@@ -28,7 +28,7 @@ from analyzers.kernels.tables import (
     mix,
     place,
     slice_of,
-    upsert_connection,
+    upsert_connections,
 )
 
 MOST_FLOWS = 1 << 18
@@ -188,24 +188,28 @@ def _add_flow(new: Any, span: Any, index: Any, mask: Any, rows: Any, count: Any)
 def flush_flows(flows: Any, scope: Any, index: Any, rows: Any, count: Any, scratch: Any) -> Any:
     """Move flows into the connection table while it has room -> its row count; counts[F_COUNT] is 0 when all are there.
 
-    scope: network16 << 48 | observer32; scratch: uint64[1, >= CONNECTION_WORDS].
+    scope: network16 << 48 | observer32; scratch: uint64[n, >= CONNECTION_WORDS], n rows are moved at a time.
     """
     at, total = flows.counts[F_FLUSHED], flows.counts[F_COUNT]
     span = np.uint64(flows.counts[F_SPAN])
-    while at < total and count < rows.shape[0] and 2 * (count + 1) <= index.size:
-        row = flows.rows[at]
-        new = scratch[0]
-        new[0], new[2], new[6] = U0, U0, U0
-        new[1] = _MAPPED | (row[W_ENDS] >> U32)
-        new[3] = _MAPPED | (row[W_ENDS] & MASK32)
-        new[4] = row[W_PORTS]
-        new[5] = scope
-        new[7] = row[W_EVIDENCE] | (row[W_PACKETS] + row[W_PACKETS + 2])
-        for word in range(4):
-            new[8 + word] = row[W_PACKETS + word]
-        new[12] = row[W_TIMES]
-        count = upsert_connection(scratch, 0, span, index, rows, count)
-        at += 1
+    while True:
+        now = min(min(scratch.shape[0], total - at), min(rows.shape[0], index.size // 2) - count)
+        if now <= 0:
+            break
+        for i in range(now):
+            row = flows.rows[at + i]
+            new = scratch[i]
+            new[0], new[2], new[6] = U0, U0, U0
+            new[1] = _MAPPED | (row[W_ENDS] >> U32)
+            new[3] = _MAPPED | (row[W_ENDS] & MASK32)
+            new[4] = row[W_PORTS]
+            new[5] = scope
+            new[7] = row[W_EVIDENCE] | (row[W_PACKETS] + row[W_PACKETS + 2])
+            for word in range(4):
+                new[8 + word] = row[W_PACKETS + word]
+            new[12] = row[W_TIMES]
+        count = upsert_connections(scratch, now, span, index, rows, count)
+        at += now
     flows.counts[F_FLUSHED] = at
     if at == total:
         flows.slots[: flows.counts[F_INDEX]] = U0

@@ -20,6 +20,7 @@ REGION = 1 << 20
 
 _SEARCHED = 4096
 _CACHE_LINE = 64
+_HEADERS = 84  # bytes of a record to the TCP flags behind IPv6
 _HOURS = 7200  # seconds that records of one region may lie apart to be taken for records
 
 
@@ -85,6 +86,8 @@ def scout(buf: Any, pcapng: Any, state: Any) -> None:
             if at + 64 <= base + (chain + 1) * part and at + 64 <= len(buf):
                 running = True
                 size = le32(buf, at + length_at) + header
+                prefetch(buf, at)
                 prefetch(buf, min(at + _CACHE_LINE, last))
+                prefetch(buf, min(at + _HEADERS, last))
                 state[S_CHAINS + chain] = at + max(size, 12)
     state[S_SCOUTED] = base + chains * part
