@@ -33,8 +33,10 @@ from analyzers.kernels.capture_state import (
     S_BIG_ENDIAN,
     S_BLOCK,
     S_DETAIL,
+    S_NEXT,
     S_OFFSET,
     S_POSITION,
+    S_RUNNING,
     S_SCOUTED,
     S_TRAILER,
     S_UNFIT,
@@ -203,7 +205,7 @@ class CaptureReader:
         """The next window; its first byte is the one at `consumed` in the present one. `final`: nothing follows."""
         self._state[S_OFFSET] += self._state[S_POSITION]
         self._state[S_POSITION] = 0
-        self._state[S_SCOUTED] = 0
+        self._state[[S_SCOUTED, S_NEXT, S_RUNNING]] = 0
         self._window = _read_only(window)
         self._final = final
         self._exhausted = self.finished

@@ -33,7 +33,10 @@ S_BLOCK = 8  # pcapng: its file offset
 S_TIME = 9  # pcapng: the last time seen, seconds UTC
 S_DETAIL = 10  # the number that ended the walk
 S_SCOUTED = 11  # up to where in the window records' headers were asked for, see analyzers.kernels.scouting
-S_CHAINS = 12  # where each of the SCOUTS is
+S_NEXT = 12  # where the walk must be for the next region to be scouted
+S_PART = 13  # bytes that each scout has to go
+S_RUNNING = 14  # scouts on their way
+S_CHAINS = 15  # where each of the SCOUTS is
 SCOUTS = 8
 STATE_FIELDS = S_CHAINS + SCOUTS
 

@@ -1,7 +1,7 @@
 """Packets into the table of connections: both ends' ports, sizes in each direction, and what the handshake says.
 
 One call takes a capture's window from bytes to rows, a small batch at a time. A batch goes through steps whose memory
-accesses are asked for one step ahead, and while it is worked on, the bytes of the next one are fetched.
+accesses are asked for one step ahead; between the steps, scouts ask for the bytes of batches that come later.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from analyzers.kernels.ipv4_flows import (
 from analyzers.kernels.jit import inlined, kernel, prefetch
 from analyzers.kernels.pcap import walk_pcap
 from analyzers.kernels.pcapng import walk_pcapng
-from analyzers.kernels.scouting import scout
+from analyzers.kernels.scouting import scout, send_scouts
 from analyzers.kernels.tables import (
     ALL_TIME,
     ASK_A,
@@ -55,7 +55,7 @@ from analyzers.kernels.tables import (
 )
 from analyzers.kernels.window import inside
 
-PACKETS_AT_ONCE = 128
+PACKETS_AT_ONCE = 32
 """Few enough that what is passed from step to step stays in the first-level cache."""
 
 # Counters of an aggregation, int64[COUNTERS].
@@ -291,18 +291,21 @@ def aggregate_capture(
     counters = target.counters
     walked = np.int64(0)
     while True:
-        count = counters[C_CONNECTIONS] + PACKETS_AT_ONCE
-        if count > target.rows.shape[0] or 2 * count > target.slots.size:
-            return walked, ROOM
         if not make_room_for_flows(target.flows, PACKETS_AT_ONCE) and not flush(network, observer, target):
             return walked, ROOM
-        scout(buf, linktype < 0, state)
+        count = counters[C_CONNECTIONS] + PACKETS_AT_ONCE  # what was flushed took room
+        if count > target.rows.shape[0] or 2 * count > target.slots.size:
+            return walked, ROOM
+        send_scouts(buf, linktype < 0, state)
         if linktype < 0:
             found, outcome = walk_pcapng(buf, state, interfaces, tally, records)
         else:
             found, outcome = walk_pcap(buf, linktype, state, records)
         walked += found
+        scout(buf, linktype < 0, state)
         filled = decode_frames(buf, records, found, inner, memory, packets, tally)
+        scout(buf, linktype < 0, state)
         add_packets(packets, filled, network, observer, facts, target)
+        scout(buf, linktype < 0, state)
         if outcome != FULL:
             return walked, outcome

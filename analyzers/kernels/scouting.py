@@ -11,7 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from analyzers.kernels.capture_state import MAX_CAPTURED, S_BIG_ENDIAN, S_CHAINS, S_POSITION, S_SCOUTED, SCOUTS
+from analyzers.kernels.capture_state import (
+    MAX_CAPTURED,
+    S_BIG_ENDIAN,
+    S_CHAINS,
+    S_NEXT,
+    S_PART,
+    S_POSITION,
+    S_RUNNING,
+    S_SCOUTED,
+    SCOUTS,
+)
 from analyzers.kernels.jit import inlined, kernel, prefetch
 from analyzers.kernels.links import le32
 
@@ -58,36 +68,56 @@ def _start(buf: Any, at: Any, limit: Any, pcapng: Any, time: Any) -> Any:
 
 
 @kernel
-def scout(buf: Any, pcapng: Any, state: Any) -> None:
-    """Fetch the headers of the records in the next REGION of the window, when the walk has come to where they were
-    fetched last; state[S_SCOUTED] then tells how far."""
+def send_scouts(buf: Any, pcapng: Any, state: Any) -> None:
+    """Begin the next REGION of the window when the walk has come to the one before; `scout` goes on with it.
+
+    Where the walk has caught up, the region's headers are fetched at once.
+    """
     position = state[S_POSITION]
-    if position + (REGION >> 4) < state[S_SCOUTED] or position + REGION + 64 > len(buf) or state[S_BIG_ENDIAN] != 0:
-        return
     base = max(position, state[S_SCOUTED])
-    limit = min(base + REGION, len(buf))
-    part = ((limit - base) // SCOUTS) & ~3
+    if position < state[S_NEXT] or base + REGION + 64 > len(buf) or state[S_BIG_ENDIAN] != 0:
+        return
+    while scout(buf, pcapng, state):
+        pass
+    part = (REGION // SCOUTS) & ~3
     time = le32(buf, position)
     chains = np.int64(0)
     while chains < SCOUTS:
         begin = base + chains * part
-        at = begin if begin == position else _start(buf, begin + (-(begin - position) & 3), limit, pcapng, time)
+        at = begin if begin == position else _start(buf, begin + (-(begin - position) & 3), len(buf), pcapng, time)
         if at < 0:
             break
         state[S_CHAINS + chains] = at
         chains += 1
+    state[S_NEXT] = base
+    state[S_PART] = part
+    state[S_RUNNING] = chains
+    state[S_SCOUTED] = base + chains * part
+    if base == position:
+        while scout(buf, pcapng, state):
+            pass
+
+
+@inlined
+def scout(buf: Any, pcapng: Any, state: Any) -> Any:
+    """Every scout one record further; what is there was fetched the time before -> whether any is still on its way."""
+    chains = state[S_RUNNING]
+    if chains == 0:
+        return False
     length_at, header = (4, 0) if pcapng else (8, 16)
     last = np.int64(len(buf) - 1)
-    running: Any = chains > 0
-    while running:
-        running = False
-        for chain in range(chains):
-            at = state[S_CHAINS + chain]
-            if at + 64 <= base + (chain + 1) * part and at + 64 <= len(buf):
-                running = True
-                size = le32(buf, at + length_at) + header
-                prefetch(buf, at)
-                prefetch(buf, min(at + _CACHE_LINE, last))
-                prefetch(buf, min(at + _HEADERS, last))
-                state[S_CHAINS + chain] = at + max(size, 12)
-    state[S_SCOUTED] = base + chains * part
+    limit = state[S_SCOUTED] - chains * state[S_PART]
+    running: Any = False
+    for chain in range(chains):
+        limit += state[S_PART]
+        at = state[S_CHAINS + chain]
+        if at + 64 <= min(limit, len(buf)):
+            running = True
+            at += max(le32(buf, at + length_at) + header, 12)
+            prefetch(buf, min(at, last))
+            prefetch(buf, min(at + _CACHE_LINE, last))
+            prefetch(buf, min(at + _HEADERS, last))
+            state[S_CHAINS + chain] = at
+    if not running:
+        state[S_RUNNING] = 0
+    return running
