@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -198,8 +199,6 @@ def _read_items(
 
     if threads == 1:
         return [work()]
-    from concurrent.futures import ThreadPoolExecutor
-
     with ThreadPoolExecutor(threads) as pool:
         return [future.result() for future in [pool.submit(work) for _ in range(threads)]]
 

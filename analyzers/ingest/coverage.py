@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from analyzers.flows import Carried, Skip
 
@@ -33,6 +38,18 @@ class SkipCounts:
         self.counts[reason] += count
         if places:
             self.samples[reason] = sorted(self.samples[reason] + places)[:SAMPLES]
+
+    def add_counted(
+        self, counts: NDArray[np.int64], first: NDArray[np.int64], called: Mapping[Any, str],
+        place: Callable[[int], tuple[int, str]],
+    ) -> None:  # fmt: skip
+        """What a kernel counted: `counts` int64[reasons], which are 0 afterwards, and where it met the `first` of each
+        (int64[reasons, n]). `called`: the texts of reasons; `place` tells (offset, what stands there)."""
+        for reason in np.flatnonzero(counts).tolist():
+            text, count = called[reason], int(counts[reason])
+            known = len(self.samples[text]) >= SAMPLES  # the first places stay, whatever follows
+            self.add(text, count, [] if known else [place(at) for at in first[reason, :count].tolist()])
+        counts[:] = 0
 
 
 def printable(raw: bytes, limit: int = 80) -> str:

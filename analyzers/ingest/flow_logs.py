@@ -35,13 +35,14 @@ def interface_of(observer: str) -> str:
 
 def covered_twice(flows: FlowTable) -> list[str]:
     """A note when interfaces are covered by several flow logs; empty when none is."""
-    if not any(" fl-" in name for name in flows.observers):
+    logged = [number for number, name in enumerate(flows.observers) if name.rpartition(" ")[2].startswith("fl-")]
+    if not logged:
         return []
+    seen = np.bincount(flows["observer"], minlength=len(flows.observers))
     logs: dict[str, set[str]] = defaultdict(set)
-    for number in np.flatnonzero(np.bincount(flows["observer"])).tolist():
-        name = flows.observers[number]
-        interface, _, log = name.rpartition(" ")
-        if log.startswith("fl-"):
+    for number in logged:
+        if seen[number]:
+            interface, _, log = flows.observers[number].rpartition(" ")
             logs[interface].add(log)
     several = {interface: found for interface, found in logs.items() if len(found) > 1}
     if not several:

@@ -9,10 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analyzers.ingest.worker_tables import WorkerTables
-from analyzers.kernels import tables as t
-from analyzers.kernels.record import S_NETWORKS, S_OBSERVERS
 from analyzers.kernels.record_columns import A_DASH, A_GOOD, BAD_VERDICT, AddressTable, parse_addresses, parse_words
-from analyzers.kernels.separators import BLOCK_ROWS
 from analyzers.kernels.text import Reason
 
 Bitmap = NDArray[np.uint8] | None
@@ -64,12 +61,11 @@ class AddressEntries:
 class NameEntries:
     """Names of observers or networks: uint64, number + 1 in the worker's tables, 0 for dashes and null."""
 
-    def __init__(self, tables: WorkerTables, scratch: NDArray[np.uint64], kind: str) -> None:
-        """`kind`: "observer" or "network"; `scratch` that of analyzers.kernels.tables.intern_spans for a block."""
+    def __init__(self, tables: WorkerTables, kind: str) -> None:
+        """`kind`: "observer" or "network"."""
         self._size = 0
         self._numbers = np.zeros(1, np.uint64)
         self._tables = tables
-        self._scratch = scratch
         self._kind = kind
 
     def add(self, buffer: NDArray[np.uint8], begins: NDArray[np.int64], ends: NDArray[np.int64]) -> None:
@@ -77,19 +73,10 @@ class NameEntries:
         first, self._size = self._size, self._size + len(begins)
         self._numbers = _with_room(self._numbers, self._size + 1)
         dash = (ends - begins == 1) & (buffer[np.minimum(begins, buffer.size - 1)] == ord("-"))
-        spans = self._numbers[first : self._size]  # which intern_spans changes to numbers
+        spans = self._numbers[first : self._size]  # which become numbers
         spans[:] = begins
         stops = np.where(dash, begins, ends).astype(np.uint64)
-        counter = S_OBSERVERS if self._kind == "observer" else S_NETWORKS
-        for start in range(0, len(spans), BLOCK_ROWS):
-            stop = min(start + BLOCK_ROWS, len(spans))
-            self._tables.make_room(int(stops[stop - 1] - spans[start]))
-            now = self._tables.tables
-            now.state[counter] = t.intern_spans(
-                buffer, spans[start:stop], stops[start:stop], stop - start, getattr(now, f"{self._kind}_index"),
-                getattr(now, f"{self._kind}_names"), getattr(now, f"{self._kind}_arena"), int(now.state[counter]),
-                self._scratch,
-            )  # fmt: skip
+        self._tables.number_names(self._kind, buffer, spans, stops)
 
     def cut(self, size: int) -> None:
         """See Entries."""

@@ -109,7 +109,7 @@ class RowGroupReader:
                 found[name] = status_entries()
             elif column == text.C_INTERFACE or column in NETWORKS:
                 kind = "network" if column in NETWORKS else "observer"
-                found[name] = NameEntries(self._tables, self._scratch.names, kind)
+                found[name] = NameEntries(self._tables, kind)
             else:
                 found[name] = None
         return found
@@ -144,16 +144,11 @@ class RowGroupReader:
             if at == columns.rows:
                 break
             self._tables.make_room()
-        counts = self._scratch.reason_counts
-        for reason in np.flatnonzero(counts).tolist():
-            called = self._reasons[text.Reason(reason)]
-            count = int(counts[reason])
-            places: list[tuple[int, str]] = []
-            if len(skips.samples[called]) < text.SAMPLES:  # the first places stay, whatever follows
-                rows = self._scratch.reason_samples[reason, : min(count, text.SAMPLES)].tolist()
-                places = [(first + row, printable(columns.text(row).encode("utf-8", "replace"))) for row in rows]
-            skips.add(called, count, places)
-        counts[:] = 0
+
+        def place(row: int) -> tuple[int, str]:
+            return first + row, printable(columns.text(row).encode("utf-8", "replace"))
+
+        skips.add_counted(self._scratch.reason_counts, self._scratch.reason_samples, self._reasons, place)
 
     def _records(self, columns: Columns, names: Mapping[int, str], entries: dict[str, Entries | None]) -> RecordColumns:
         """The batch as the kernel wants it; a column that the file lacks is null throughout."""

@@ -31,7 +31,7 @@ from analyzers.kernels.capture_files import SMALLEST_WINDOW, CaptureReader, NotA
 from analyzers.kernels.connections import C_CONNECTIONS, C_ERRORS, C_FIRST, C_LAST, C_OUTSIDE, C_PACKETS, Target
 from analyzers.kernels.ipv4_flows import Flows
 from analyzers.kernels.record import S_CONNECTIONS, S_FIRST, S_LAST, S_OUTSIDE, S_RECORDS, S_SPAN
-from analyzers.kernels.text import PADDING, SAMPLES, Facts, Reason, Stop, new_scratch, parse_lines
+from analyzers.kernels.text import PADDING, Facts, Reason, Stop, new_scratch, parse_lines
 
 if TYPE_CHECKING:
     from analyzers.ingest.parquet_reading import RowGroupReader
@@ -434,18 +434,10 @@ class Worker:
         return changed
 
     def _note_reasons(self, offset: int, skips: SkipCounts) -> None:
-        counts = self._scratch.reason_counts
-        if not counts.any():
-            return
-        for reason in np.flatnonzero(counts).tolist():
-            text = REASONS[Reason(reason)]
-            count = int(counts[reason])
-            places: list[tuple[int, str]] = []
-            if len(skips.samples[text]) < SAMPLES:  # the first places stay, whatever follows
-                lines = self._scratch.reason_samples[reason, : min(count, SAMPLES)].tolist()
-                places = [(offset + at - PADDING, self._line(at)) for at in lines]
-            skips.add(text, count, places)
-        counts[:] = 0
+        def place(at: int) -> tuple[int, str]:
+            return offset + at - PADDING, self._line(at)
+
+        skips.add_counted(self._scratch.reason_counts, self._scratch.reason_samples, REASONS, place)
 
     def _line(self, at: int) -> str:
         raw = self._buffer[at : at + 400].tobytes()

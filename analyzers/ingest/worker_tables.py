@@ -45,6 +45,9 @@ MAP_NORESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000 if sys.platform == "linux"
 """Not every Python names the flag; without it address space counts as memory where overcommitting is off."""
 
 
+_NAME_COUNTERS = {"observer": S_OBSERVERS, "network": S_NETWORKS}
+
+
 class TooManyNames(ValueError):
     """More interfaces or networks than the row formats can number."""
 
@@ -103,6 +106,7 @@ class WorkerTables:
         slices that rows are kept apart by."""
         self.flow_log = flow_log
         self._read_names: dict[int, list[str]] = {}  # by counter
+        self._name_scratch = np.zeros((BLOCK_ROWS, t.NAME_WORDS + 2), np.uint64)
         self._spaces = {kind: IndexSpace() for kind in ("service", "connection", "address", "window")}
         state = np.zeros(S_COUNT, np.int64)
         state[S_FIRST] = np.iinfo(np.int64).max
@@ -140,25 +144,36 @@ class WorkerTables:
 
     def network(self, name: str) -> int:
         """Number of a network name, new or known."""
-        return self._intern(name, S_NETWORKS, "network")
+        return self._intern(name, "network")
 
     def observer(self, name: str) -> int:
         """Number of an observer name, new or known."""
-        return self._intern(name, S_OBSERVERS, "observer")
+        return self._intern(name, "observer")
 
-    def _intern(self, name: str, counter: int, kind: str) -> int:
-        raw = np.frombuffer(b"\0" * 64 + name.encode() + b"\0" * 8, np.uint8)
-        self.make_room(len(raw))
-        tables = self.tables._asdict()
-        begin, end = np.array([64], np.uint64), np.array([len(raw) - 8], np.uint64)
-        if len(raw) == 72:  # the empty name is always number 0
+    def _intern(self, name: str, kind: str) -> int:
+        if not name:  # always number 0
             return 0
-        self.tables.state[counter] = t.intern_spans(
-            raw, begin, end, 1,
-            tables[f"{kind}_index"], tables[f"{kind}_names"], tables[f"{kind}_arena"],
-            int(self.tables.state[counter]), np.zeros((1, t.NAME_WORDS + 2), np.uint64),
-        )  # fmt: skip
-        return int(begin[0]) - 1
+        text, begins, ends = _joined_names([name])
+        self.number_names(kind, text, begins, ends)
+        return int(begins[0]) - 1
+
+    def number_names(
+        self, kind: str, text: NDArray[np.uint8], begins: NDArray[np.uint64], ends: NDArray[np.uint64]
+    ) -> None:
+        """Number the names text[begins[i]:ends[i]], new or known: begins[i] becomes number + 1, 0 for an empty one.
+
+        `kind`: "observer" or "network". 24 bytes before the first name are readable.
+        """
+        counter = _NAME_COUNTERS[kind]
+        for start in range(0, len(begins), BLOCK_ROWS):
+            stop = min(start + BLOCK_ROWS, len(begins))
+            self.make_room(int(ends[stop - 1] - begins[start]))
+            now = self.tables._asdict()
+            self.tables.state[counter] = t.intern_spans(
+                text, begins[start:stop], ends[start:stop], stop - start,
+                now[f"{kind}_index"], now[f"{kind}_names"], now[f"{kind}_arena"],
+                int(self.tables.state[counter]), self._name_scratch,
+            )  # fmt: skip
 
     def observer_names(self) -> list[str]:
         """Observer names by number, with the flow log's id where there is one."""
@@ -308,9 +323,9 @@ class WorkerTables:
     def absorb(self, other: WorkerTables, threads: int = 1) -> None:
         """Add everything `other` holds to this one but its windows; `other` is not to be used afterwards."""
         state = self.tables.state
+        scratch = np.empty((3, BLOCK_ROWS), np.uint64)
         for rows in self.meet(other, threads):
             self.make_room(services=len(rows))
-            scratch = np.empty((3, BLOCK_ROWS), np.uint64)
             for start in range(0, len(rows), BLOCK_ROWS):
                 part = rows[start : start + BLOCK_ROWS]
                 state[S_SERVICES] = t.upsert_services(
@@ -321,8 +336,8 @@ class WorkerTables:
     def meet(self, other: WorkerTables, threads: int) -> list[NDArray[np.uint64]]:
         """Add everything `other` holds but its windows, and but the service rows whose keys are new here: those are
         what comes back, with this one's numbers. `other` is not to be used afterwards."""
-        observers = self._absorb_names(other, "observer", S_OBSERVERS)
-        networks = self._absorb_names(other, "network", S_NETWORKS)
+        observers = self._absorb_names(other, "observer")
+        networks = self._absorb_names(other, "network")
         addresses = self._absorb_addresses(other)
         state, theirs = self.tables.state, other.tables.state
         span = np.uint64(state[S_SPAN])
@@ -345,9 +360,9 @@ class WorkerTables:
         state[S_LAST] = max(state[S_LAST], theirs[S_LAST])
         return fresh
 
-    def _absorb_names(self, other: WorkerTables, kind: str, counter: int) -> NDArray[np.uint64]:
+    def _absorb_names(self, other: WorkerTables, kind: str) -> NDArray[np.uint64]:
         """Numbers here of the other's names, by their numbers there."""
-        count = int(other.tables.state[counter])
+        count = int(other.tables.state[_NAME_COUNTERS[kind]])
         theirs = other.tables._asdict()
         if kind == "observer" and other.flow_log != self.flow_log:
             text, begins, ends = _joined_names(other.observer_names())
@@ -356,16 +371,7 @@ class WorkerTables:
             text = np.concatenate([np.zeros(64, np.uint8), theirs[f"{kind}_arena"], np.zeros(8, np.uint8)])
             begins = (rows[:, 3] & t.MASK32) + np.uint64(64)
             ends = begins + (rows[:, 3] >> t.U32)
-        scratch = np.zeros((BLOCK_ROWS, t.NAME_WORDS + 2), np.uint64)
-        for start in range(1, count, BLOCK_ROWS):
-            stop = min(start + BLOCK_ROWS, count)
-            self.make_room(int(ends[stop - 1] - begins[start]))
-            now = self.tables._asdict()
-            self.tables.state[counter] = t.intern_spans(
-                text, begins[start:stop], ends[start:stop], stop - start,
-                now[f"{kind}_index"], now[f"{kind}_names"], now[f"{kind}_arena"],
-                int(self.tables.state[counter]), scratch,
-            )  # fmt: skip
+        self.number_names(kind, text, begins[1:], ends[1:])
         begins[0] = 1  # the empty name is number 0 everywhere
         numbers: NDArray[np.uint64] = begins - np.uint64(1)
         return numbers

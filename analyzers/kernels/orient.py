@@ -101,7 +101,8 @@ U63 = np.uint64(63)
 def add_oriented(
     parsed: Any, kept: Any, count: Any, oriented: Any, epochs: Any, tables: Any, facts: Any, connections: Any
 ) -> None:
-    """Add the records parsed[:, :count] with kept[i] == 1 to the tables, as service rows or as connection rows.
+    """Add the records parsed[:, :count] with kept[i] == 1, which are placed (see `place_records`), to the tables, as
+    service rows or as connection rows.
 
     `oriented` uint64[ORIENTED_WORDS, n], `epochs` uint64[2, n] and `connections` uint64[n, CONNECTION_WORDS] are
     working memory. The caller guarantees room for `count` rows more of each kind.
@@ -110,7 +111,6 @@ def add_oriented(
     record without a pattern is chosen, not branched on: half of the records are replies.
     """
     state = tables.state
-    place_records(parsed, count, oriented, state, tables.observer_network)
     decide(parsed, kept, count, oriented, facts.service_ports, state)
     if facts.cut_keys.shape[0] > 0:
         find_epochs(parsed, count, oriented, epochs, tables.network_sides, facts)
@@ -233,12 +233,8 @@ def number_ends(
         if (oriented[O_STATE, i] & R_SETTLED) == U0 or (oriented[O_STATE, i] & R_UNUSUAL) == U0:
             continue
         forward = oriented[O_FORWARD, i] != U0
-        source = end_number(
-            parsed[P_SRC_HI, i], parsed[P_SRC_LO, i], epochs[0, i], state, address_index, addresses
-        )  # fmt: skip
-        target = end_number(
-            parsed[P_DST_HI, i], parsed[P_DST_LO, i], epochs[1, i], state, address_index, addresses
-        )  # fmt: skip
+        source = end_number(parsed[P_SRC_HI, i], parsed[P_SRC_LO, i], epochs[0, i], state, address_index, addresses)
+        target = end_number(parsed[P_DST_HI, i], parsed[P_DST_LO, i], epochs[1, i], state, address_index, addresses)
         meta = oriented[O_META, i]
         meta |= CLIENT_INTERNED if (source if forward else target) >> U32 != U0 else U0
         meta |= SERVER_INTERNED if (target if forward else source) >> U32 != U0 else U0
@@ -283,33 +279,24 @@ def add_services(parsed: Any, oriented: Any, n: Any, span: Any, index: Any, rows
     for at in range(n):
         i = order[at]
         key, meta, observer = oriented[O_CLIENT_SERVER, i], oriented[O_META, i], oriented[O_OBSERVER, i]
-        slot = service_slot(
-            key, meta, observer, oriented[O_SLICE, i], span, hashes[i], slots[at], index, rows
-        )  # fmt: skip
-        entry = index[slot]
+        slot = service_slot(key, meta, observer, oriented[O_SLICE, i], span, hashes[i], slots[at], index, rows)
+        if index[slot] == U0:
+            index[slot] = (hashes[i] & HIGH32) | np.uint64(count + 1)
+            row = rows[np.uint64(count)]
+            row[0], row[1], row[2] = key, meta, observer << U40
+            row[3] = row[4] = row[5] = row[6] = U0
+            row[7] = oriented[O_TIMES, i]
+            count += 1
         forward = oriented[O_FORWARD, i]
         packets, octets = parsed[P_PACKETS, i], parsed[P_BYTES, i]
-        if entry != U0:
-            row = rows[(entry & MASK32) - U1]
-            row[1] |= meta & EVIDENCE4
-            row[2] += U1
-            row[3] += packets & forward
-            row[4] += octets & forward
-            row[5] += packets & ~forward
-            row[6] += octets & ~forward
-            row[7] = joined_times(row[7], oriented[O_TIMES, i])
-            continue
-        index[slot] = (hashes[i] & HIGH32) | np.uint64(count + 1)
-        row = rows[np.uint64(count)]
-        row[0] = key
-        row[1] = meta
-        row[2] = (observer << U40) | U1
-        row[3] = packets & forward
-        row[4] = octets & forward
-        row[5] = packets & ~forward
-        row[6] = octets & ~forward
-        row[7] = oriented[O_TIMES, i]
-        count += 1
+        row = rows[(index[slot] & MASK32) - U1]
+        row[1] |= meta & EVIDENCE4
+        row[2] += U1
+        row[3] += packets & forward
+        row[4] += octets & forward
+        row[5] += packets & ~forward
+        row[6] += octets & ~forward
+        row[7] = joined_times(row[7], oriented[O_TIMES, i])
     return count
 
 

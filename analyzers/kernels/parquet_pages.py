@@ -23,9 +23,6 @@ HEADER_FIELDS = 9
 """Side of the array of a page header's fields: [field, field of the struct in it, or 0]."""
 DEEPEST = 4  # structs in structs; a page header has three
 
-U3 = np.uint64(3)
-U7 = np.uint64(7)
-U32 = np.uint64(32)
 MASK32 = np.uint64(0xFFFF_FFFF)
 
 

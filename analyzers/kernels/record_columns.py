@@ -98,10 +98,10 @@ def parse_addresses(text: Any, begins: Any, ends: Any, words: Any, kind: Any) ->
     for i in range(begins.size):
         begin, end = begins[i], ends[i]
         if end - begin == 1 and text[begin] == 45:
-            kind[i] = 2
+            kind[i] = A_DASH
             continue
         words[i, 0], words[i, 1], good = parse_address(text, begin, end)
-        kind[i] = 1 if good else 0
+        kind[i] = A_GOOD if good else A_BAD
 
 
 @kernel
@@ -251,7 +251,7 @@ def plain_address(places: Any, table: Any, start: Any, n: Any, hi: Any, lo: Any,
         lo[row] = table.words[place, 1]
     if table.has_others:
         for row in range(n):
-            odd[row] |= U0 if table.kind[min(np.uint32(part[row]), last)] == 1 else U1
+            odd[row] |= U0 if table.kind[min(np.uint32(part[row]), last)] == A_GOOD else U1
     else:
         for row in range(n):
             odd[row] |= U0 if np.uint32(part[row]) < last else U1

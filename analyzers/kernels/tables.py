@@ -34,7 +34,6 @@ from analyzers.kernels.jit import inlined, kernel, load64, prefetch
 
 U0 = np.uint64(0)
 U1 = np.uint64(1)
-U3 = np.uint64(3)
 U8 = np.uint64(8)
 U16 = np.uint64(16)
 U22 = np.uint64(22)

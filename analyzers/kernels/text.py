@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from analyzers.kernels import columns as c
 from analyzers.kernels.addresses import BAD, QuadShapes, parse_address, quad_shapes
 from analyzers.kernels.jit import kernel
-from analyzers.kernels.orient import add_oriented
+from analyzers.kernels.orient import add_oriented, place_records
 from analyzers.kernels.record import (
     NO_FLAGS,
+    O_OBSERVER,
     ORIENTED_WORDS,
     P_BYTES,
     P_DPORT,
@@ -563,7 +564,11 @@ def add_records(count: Any, tables: Any, facts: Any, scratch: Any) -> None:
     """Directions and tables for scratch.parsed[:, :count]; the caller has asked for `room`."""
     state = tables.state
     state[S_OUTSIDE] += leave_outside(scratch.parsed[P_LAST], scratch.kept, count, facts.window)
-    mark_windows(scratch.parsed, scratch.kept, count, state, tables.observer_names, tables.window_index, tables.windows)
+    place_records(scratch.parsed, count, scratch.oriented, state, tables.observer_network)
+    mark_windows(
+        scratch.parsed, scratch.kept, count, scratch.oriented[O_OBSERVER], state, tables.observer_names,
+        tables.window_index, tables.windows,
+    )  # fmt: skip
     add_oriented(
         scratch.parsed, scratch.kept, count, scratch.oriented, scratch.epochs, tables, facts, scratch.connection_batch
     )

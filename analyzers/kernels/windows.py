@@ -19,9 +19,7 @@ import numpy as np
 from analyzers.kernels.jit import kernel, trailing_zeros
 from analyzers.kernels.record import (
     P_FIRST,
-    P_INTERFACE,
     P_LAST,
-    S_FIXED_OBSERVER,
     S_SLOT_SECONDS,
     S_WINDOWS,
 )
@@ -41,13 +39,14 @@ KEPT, NODATA, SKIPDATA = 1, 2, 3
 
 
 @kernel
-def mark_windows(parsed: Any, kept: Any, count: Any, state: Any, names: Any, index: Any, rows: Any) -> None:
-    """Enter the windows of records parsed[:, :count] whose interface is known.
+def mark_windows(
+    parsed: Any, kept: Any, count: Any, observers: Any, state: Any, names: Any, index: Any, rows: Any
+) -> None:
+    """Enter the windows of records parsed[:, :count] whose interface, observers[i], is known.
 
-    `names` uint64[observers, OBSERVER_WORDS]. The caller guarantees room for two more rows a record.
+    `names` uint64[all observers, OBSERVER_WORDS]. The caller guarantees room for two more rows a record.
     """
     slot_seconds = np.uint64(state[S_SLOT_SECONDS])
-    fixed_observer = np.uint64(state[S_FIXED_OBSERVER])
     # x // part_seconds for x below slot_seconds by a multiplication: exact while slot_seconds * part_seconds < 2^57
     part_inverse = (U1 << U57) // (slot_seconds // PARTS) + U1
     slot = U0
@@ -55,7 +54,7 @@ def mark_windows(parsed: Any, kept: Any, count: Any, state: Any, names: Any, ind
     for i in range(count):
         if kept[i] == 0:
             continue
-        observer = parsed[P_INTERFACE, i] - U1 if parsed[P_INTERFACE, i] != U0 else fixed_observer
+        observer = observers[i]
         first = parsed[P_FIRST, i]
         last = max(parsed[P_LAST, i], first)
         if observer == U0 or last == U0:
@@ -71,7 +70,7 @@ def mark_windows(parsed: Any, kept: Any, count: Any, state: Any, names: Any, ind
             end = ((last - to_slot * slot_seconds) * part_inverse) >> U57
             mark(now, observer, slot, begin, PARTS - U1, kept[i], True, state, index, rows)
             mark(now, observer, to_slot, U0, end, kept[i], False, state, index, rows)
-        elif kept[i] == 1 and now[N_SLOT] == ((observer << U40) | slot):
+        elif kept[i] == KEPT and now[N_SLOT] == ((observer << U40) | slot):
             now[N_SEEN] |= (ALL_ONES >> (U63 - (end - begin))) << begin
         else:
             mark(now, observer, slot, begin, end, kept[i], True, state, index, rows)

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 NAMES = {
     "version": "INTEGER", "account": "VARCHAR", "interface": "VARCHAR", "src": "VARCHAR", "dst": "VARCHAR",
@@ -70,18 +71,15 @@ def flowctl(path: str, threads: int) -> Measured:
     order = np.lexsort(key)
     fresh = np.ones(len(order), bool)
     fresh[1:] = np.logical_or.reduce([k[order][1:] != k[order][:-1] for k in key])
-    return (
-        elapsed,
-        peak,
-        {
-            "groups": int(fresh.sum()),
-            "records": int(flows["records"].sum()),
-            "packets": int(flows["packets"].sum() + flows["reply_packets"].sum()),
-            "bytes": int(flows["bytes"].sum() + flows["reply_bytes"].sum()),
-            "first": int(flows["first"].min()),
-            "last": int(flows["last"].max()),
-        },
-    )
+    totals = {
+        "groups": int(fresh.sum()),
+        "records": int(flows["records"].sum()),
+        "packets": int(flows["packets"].sum() + flows["reply_packets"].sum()),
+        "bytes": int(flows["bytes"].sum() + flows["reply_bytes"].sum()),
+        "first": int(flows["first"].min()),
+        "last": int(flows["last"].max()),
+    }
+    return elapsed, peak, totals
 
 
 def duckdb(path: str, threads: int) -> Measured:
@@ -103,14 +101,15 @@ def duckdb(path: str, threads: int) -> Measured:
         WHERE status = 'OK' GROUP BY ALL"""
     )
     elapsed, peak = stopped(started)
+    return elapsed, peak, totals_in(connection)
+
+
+def totals_in(connection: Any) -> Totals:
+    """Of DuckDB's table `result`."""
     row = connection.execute(
         "SELECT count(*), sum(records), sum(packets), sum(bytes), min(first), max(last) FROM result"
     ).fetchone()
-    return (
-        elapsed,
-        peak,
-        dict(zip(("groups", "records", "packets", "bytes", "first", "last"), map(int, row), strict=True)),
-    )
+    return dict(zip(("groups", "records", "packets", "bytes", "first", "last"), map(int, row), strict=True))
 
 
 def polars(path: str, threads: int) -> Measured:
@@ -145,18 +144,15 @@ def polars(path: str, threads: int) -> Measured:
         .collect(engine="streaming")
     )
     elapsed, peak = stopped(started)
-    return (
-        elapsed,
-        peak,
-        {
-            "groups": result.height,
-            "records": int(result["records"].sum()),
-            "packets": int(result["packets"].sum()),
-            "bytes": int(result["bytes"].sum()),
-            "first": int(result["first"].min()),  # type: ignore[arg-type]
-            "last": int(result["last"].max()),  # type: ignore[arg-type]
-        },
-    )
+    totals = {
+        "groups": result.height,
+        "records": int(result["records"].sum()),
+        "packets": int(result["packets"].sum()),
+        "bytes": int(result["bytes"].sum()),
+        "first": int(result["first"].min()),  # type: ignore[arg-type]
+        "last": int(result["last"].max()),  # type: ignore[arg-type]
+    }
+    return elapsed, peak, totals
 
 
 def inflate(path: str, threads: int) -> Measured:

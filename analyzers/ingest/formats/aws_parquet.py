@@ -11,14 +11,10 @@ from typing import Any
 from analyzers.ingest.formats import aws_vpc
 from analyzers.ingest.log_formats import normalise
 from analyzers.ingest.sources import InputError, Source, open_source
-from analyzers.kernels import text
 
 NAME = "aws-vpc-parquet"
 MAGIC = b"PAR1"
 EXTRA = "Parquet needs pyarrow: pip install 'flowctl-microseg[parquet]'"
-
-TEXTS = (text.C_SRC, text.C_DST, text.C_SRC_PLAIN, text.C_DST_PLAIN, text.C_ACTION, text.C_STATUS, text.C_INTERFACE,
-         text.C_NETWORK)  # fmt: skip
 
 
 def recognise(head: bytes) -> bool:
@@ -42,7 +38,7 @@ def open_file(source: Source, dictionaries: list[str] | None = None) -> Any:
             return pyarrow.parquet.ParquetFile(local, read_dictionary=dictionaries, memory_map=True)
         return pyarrow.parquet.ParquetFile(stream, read_dictionary=dictionaries)
     except (pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError, OSError) as problem:
-        raise InputError(f"unreadable Parquet: {problem}") from problem
+        raise InputError(f"unreadable Parquet: {str(problem).strip()}") from problem
 
 
 def fields_of(file: Any) -> tuple[str, ...]:

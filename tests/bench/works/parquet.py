@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from tests.bench.engines import NAMES, Measured, flowctl, stopped
+from tests.bench.engines import NAMES, Measured, flowctl, stopped, totals_in
 from tests.bench.make_logs import write_logs
 from tests.bench.result import Result
 
@@ -43,15 +43,7 @@ def duckdb(path: str, threads: int) -> Measured:
         FROM read_parquet('{path}') WHERE log_status = 'OK' GROUP BY ALL"""
     )
     elapsed, peak = stopped(started)
-    row = connection.execute(
-        "SELECT count(*), sum(records), sum(packets), sum(bytes), min(first), max(last) FROM result"
-    ).fetchone()
-    assert row is not None
-    return (
-        elapsed,
-        peak,
-        dict(zip(("groups", "records", "packets", "bytes", "first", "last"), map(int, row), strict=True)),
-    )
+    return elapsed, peak, totals_in(connection)
 
 
 def make(path: Path) -> None:
