@@ -251,7 +251,7 @@ class WorkerTables:
             rows = _doubled(rows, count)
             changed[rows_name] = rows
         size = index.size
-        while 2 * (count + margin) > size:
+        while 4 * (count + margin) > 3 * size:
             size *= 4 if size < 1 << 20 else 2
         if size != index.size:
             fresh = self._spaces[kind].cleared(size)

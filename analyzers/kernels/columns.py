@@ -7,12 +7,25 @@ that anything is the matter with it: the careful parser decides.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from analyzers.kernels.addresses import ipv4
-from analyzers.kernels.jit import SHUFFLES, digit_mask16, dot_mask16, kernel, load64, shuffled_pair, zero_mask16
+from analyzers.kernels.jit import (
+    SHUFFLES,
+    digit_mask16,
+    dot_mask16,
+    eight_numbers,
+    inlined,
+    kernel,
+    load64,
+    quad_pair,
+    shuffled_pair,
+    transpose8,
+    zero_mask16,
+)
 
 U0 = np.uint64(0)
 U1 = np.uint64(1)
@@ -33,6 +46,7 @@ PAIR_MASK = np.uint64(0x00FF_00FF_00FF_00FF)
 QUADS = np.uint64(6553601)
 QUAD_MASK = np.uint64(0x0000_FFFF_0000_FFFF)
 OCTS = np.uint64(42949672960001)
+LOW32 = np.uint64(0xFFFF_FFFF)
 TEN = np.uint64(10)
 HUNDRED = np.uint64(100)
 TEN8 = np.uint64(100_000_000)
@@ -67,9 +81,7 @@ def number_column(
         value = (words[row] ^ ZEROS) & (ONES << (((U8 - length) & U7) << U3))
         strange = ((value + NINES) | value) & TOPS
         strange |= U1 if lengths[row] - U1 > U15 else U0
-        value = ((value * PAIRS) >> U8) & PAIR_MASK
-        value = ((value * QUADS) >> U16) & QUAD_MASK
-        value = (value * OCTS) >> U32
+        value = eight_digits(value)
         out[row] = value
         wrong[row] |= strange | (U1 if value > limit else U0)
     if longest <= U8:
@@ -81,11 +93,92 @@ def number_column(
         keep = (ONES << (((U8 - length) & U7) << U3)) if length != U0 else U0
         value = (words[row] ^ ZEROS) & keep
         strange = ((value + NINES) | value) & TOPS
-        value = ((value * PAIRS) >> U8) & PAIR_MASK
-        value = ((value * QUADS) >> U16) & QUAD_MASK
-        value = out[row] + ((value * OCTS) >> U32) * TEN8
+        value = out[row] + eight_digits(value) * TEN8
         out[row] = value
         wrong[row] |= strange | (U1 if value > limit else U0)
+
+
+def aligned(kind: Any, *shape: int) -> NDArray[Any]:
+    """Zeros that begin with a cache line: a vector that is part of two lines is two accesses."""
+    count = int(np.prod(shape))
+    size = np.dtype(kind).itemsize
+    space = np.zeros(count + CACHE_LINE // size, kind)
+    skipped = (-space.ctypes.data % CACHE_LINE) // size
+    return space[skipped : skipped + count].reshape(shape)
+
+
+CACHE_LINE = 64
+
+RUN_FIELDS = 8
+"""Neighbouring fields that are read at once, see `number_run`."""
+
+RUN_ROWS = 64
+
+
+class Run(NamedTuple):
+    """Which of RUN_FIELDS neighbouring fields are number columns, and the working memory of `number_run`."""
+
+    first: NDArray[np.uint64]  # [1] the first field
+    numbers: NDArray[np.uint64]  # [1] eight bits for each field, set where it is a number
+    targets: NDArray[np.int64]  # [RUN_FIELDS] the row of the result that each goes to
+    limits: NDArray[np.uint64]  # [RUN_FIELDS] the largest number that is possible
+    rows: NDArray[np.uint64]  # [RUN_ROWS * RUN_FIELDS]
+    leading: NDArray[np.uint64]  # [2 * RUN_FIELDS] see `eight_numbers`
+
+
+def new_run() -> Run:
+    """Working memory for one thread."""
+    return Run(
+        first=np.zeros(1, np.uint64),
+        numbers=np.zeros(1, np.uint64),
+        targets=np.zeros(RUN_FIELDS, np.int64),
+        limits=aligned(np.uint64, RUN_FIELDS),
+        rows=aligned(np.uint64, RUN_ROWS * RUN_FIELDS),
+        leading=aligned(np.uint64, 2 * RUN_FIELDS),
+    )
+
+
+@kernel
+def number_run(buffer: Any, separators: Any, bases: Any, n: Any, run: Any, out: Any, wrong: Any) -> None:
+    """Decimal fields of up to 16 digits, eight neighbours at once, into out[run.targets, :n]; only where PERMUTES.
+
+    What is behind out[:, n] may be overwritten, up to the next multiple of eight.
+    """
+    first = run.first[0]
+    numbers = run.numbers[0]
+    for start in range(0, n, RUN_ROWS):
+        rows = min(RUN_ROWS, n - start)
+        for row in range(rows):
+            wrong[start + row] |= eight_numbers(
+                buffer, separators, bases[start + row] + first, numbers, run.limits, run.leading, run.rows,
+                np.uint64(row * RUN_FIELDS),
+            )  # fmt: skip
+        for row in range(0, rows, 8):
+            transpose8(run.rows, np.uint64(row * RUN_FIELDS), out, run.targets, np.uint64(start + row))
+
+
+@inlined
+def eight_digits(value: Any) -> Any:
+    """The number whose eight decimal digits are the bytes of `value`, the first one lowest."""
+    value = ((value * PAIRS) >> U8) & PAIR_MASK
+    value = ((value * QUADS) >> U16) & QUAD_MASK
+    return (value * OCTS) >> U32
+
+
+@kernel
+def quad_columns(
+    buffer: Any, separators: Any, bases: Any, n: Any, field: Any, first: Any, second: Any, wrong: Any
+) -> None:
+    """IPv4 addresses of two neighbouring fields into first[:n] and second[:n] (mapped); only where PERMUTES."""
+    for row in range(n):
+        at = bases[row] + field
+        begin = np.uint64(separators[at]) + U1
+        middle = np.uint64(separators[at + U1]) - begin
+        end = np.uint64(separators[at + U1 + U1]) - begin
+        pair, strange = quad_pair(buffer, begin, middle, end)
+        first[row] = MAPPED | (pair >> U32)
+        second[row] = MAPPED | (pair & LOW32)
+        wrong[row] |= strange
 
 
 @kernel
@@ -157,10 +250,10 @@ def span_column(buffer: Any, separators: Any, bases: Any, n: Any, field: Any, be
 
 @kernel
 def quad_column(
-    buffer: Any, separators: Any, bases: Any, n: Any, field: Any, shapes: Any, words: Any, lengths: Any, hi: Any,
-    lo: Any, wrong: Any,
+    buffer: Any, separators: Any, bases: Any, n: Any, field: Any, shapes: Any, words: Any, lengths: Any, out: Any,
+    wrong: Any,
 ) -> None:  # fmt: skip
-    """IPv4 addresses into hi[:n] (0) and lo[:n] (mapped). `shapes`: see QuadShapes."""
+    """IPv4 addresses into out[:n] (mapped). `shapes`: see QuadShapes."""
     if SHUFFLES:
         for row in range(n):
             at = bases[row] + field
@@ -183,12 +276,10 @@ def quad_column(
             wrong[row] |= (high | low) & NOT_BYTES
             high = ((high & BYTE) << U8) | (high >> U32)
             low = ((low & BYTE) << U8) | (low >> U32)
-            hi[row] = U0
-            lo[row] = MAPPED | (high << U16) | low
+            out[row] = MAPPED | (high << U16) | low
     else:
         for row in range(n):
             at = bases[row] + field
             quad = ipv4(buffer, np.int64(separators[at]) + 1, np.int64(separators[at + U1]))
             wrong[row] |= quad >> U63
-            hi[row] = U0
-            lo[row] = MAPPED | quad
+            out[row] = MAPPED | quad

@@ -52,6 +52,26 @@ def load32(_typing: Any, buffer: Any, at: Any) -> Any:
     return types.uint64(buffer, types.intp), generate
 
 
+def _vector(bits: int, lanes: int) -> Any:
+    return ir.VectorType(ir.IntType(bits), lanes)
+
+
+def _call(builder: Any, name: str, result: Any, arguments: list[Any]) -> Any:
+    kind = ir.FunctionType(result, [argument.type for argument in arguments])
+    return builder.call(_cgutils.get_or_insert_function(builder.module, kind, name), arguments)
+
+
+def _shuffled(builder: Any, vector: Any, order: list[int], other: Any = None) -> Any:
+    rest = vector.type(ir.Undefined) if other is None else other
+    return builder.shuffle_vector(vector, rest, _vector(32, len(order))(order))
+
+
+def _spread(builder: Any, value: Any, lanes: int) -> Any:
+    """A vector whose lanes are all `value`."""
+    kind = ir.VectorType(value.type, lanes)
+    return _shuffled(builder, builder.insert_element(kind(ir.Undefined), value, ir.IntType(32)(0)), [0] * lanes)
+
+
 def _equal_mask(builder: Any, vector: Any, width: int, byte: int) -> Any:
     pattern = ir.Constant(ir.VectorType(ir.IntType(8), width), [byte] * width)
     bits = builder.icmp_unsigned("==", vector, pattern)
@@ -115,28 +135,185 @@ def shuffled_pair(_typing: Any, buffer: Any, at: Any, patterns: Any, row: Any) -
 
 @_instruction
 def store_positions(_typing: Any, mask: Any, base: Any, out: Any, at: Any) -> Any:
-    """The positions of the bits of `mask`, added to `base`, into the uint32 array out[at:]; 32 are written.
+    """The positions of the bits of `mask`, added to `base`, into the uint32 array out[at:]; 16 are written.
 
-    More than 32 bits: what is behind is not written. Only where COMPRESSES.
+    More than 16 bits: what is behind is not written. Only where COMPRESSES.
     """
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        bytes64, bits64 = ir.VectorType(ir.IntType(8), 64), ir.VectorType(ir.IntType(1), 64)
-        words32 = ir.VectorType(ir.IntType(32), 32)
-        kind = ir.FunctionType(bytes64, [bytes64, bytes64, bits64])
-        compress = _cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.avx512.mask.compress.v64i8")
-        found = builder.call(compress, [bytes64(list(range(64))), bytes64([0] * 64), builder.bitcast(args[0], bits64)])
-        first = builder.shuffle_vector(found, bytes64([0] * 64), words32(list(range(32))))
-        wide = builder.zext(first, words32)
-        start = builder.insert_element(words32(ir.Undefined), builder.trunc(args[1], ir.IntType(32)), ir.IntType(32)(0))
-        spread = builder.shuffle_vector(start, words32(ir.Undefined), words32([0] * 32))
-        store = builder.store(
-            builder.add(wide, spread), _element_pointer(context, builder, signature, args, words32, 2)
-        )
-        store.align = 4
+        bytes64, words32 = _vector(8, 64), _vector(32, 16)
+        places = [bytes64(list(range(64))), bytes64([0] * 64), builder.bitcast(args[0], _vector(1, 64))]
+        found = _call(builder, "llvm.x86.avx512.mask.compress.v64i8", bytes64, places)
+        wide = builder.zext(_shuffled(builder, found, list(range(16))), words32)
+        start = _spread(builder, builder.trunc(args[1], ir.IntType(32)), 16)
+        builder.store(
+            builder.add(wide, start), _element_pointer(context, builder, signature, args, words32, 2)
+        ).align = 4
         return context.get_dummy_value()
 
     return types.void(types.uint64, types.uint64, out, types.intp), generate
+
+
+@_instruction
+def eight_numbers(
+    _typing: Any, buffer: Any, separators: Any, at: Any, numbers: Any, limits: Any, leading: Any, out: Any, to: Any
+) -> Any:  # fmt: skip
+    """The eight fields behind separators[at], as decimal numbers of up to 16 digits, into out[to:]; 0 if they are."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        bytes64, eight32, eight64 = _vector(8, 64), _vector(32, 8), _vector(64, 8)
+        word64 = ir.IntType(64)
+
+        def pointer(array_at: int, offset: Any, kind: Any) -> Any:
+            array = _arrays.make_array(signature.args[array_at])(context, builder, args[array_at])
+            return builder.bitcast(builder.gep(array.data, [offset]), kind.as_pointer())
+
+        def loaded(array_at: int, offset: Any, kind: Any, align: int) -> Any:
+            value = builder.load(pointer(array_at, offset, kind))
+            value.align = align
+            return value
+
+        def stored(value: Any, array_at: int, offset: Any) -> None:
+            builder.store(value, pointer(array_at, offset, eight64)).align = 8
+
+        def eight_digits(digits: Any) -> Any:
+            pairs = [digits, bytes64([10, 1] * 32)]
+            twos = _call(builder, "llvm.x86.avx512.pmaddubs.w.512", _vector(16, 32), pairs)
+            weights = _vector(16, 32)([100, 1] * 16)
+            fours = _call(builder, "llvm.x86.avx512.pmaddw.d.512", _vector(32, 16), [twos, weights])
+            fours = builder.bitcast(fours, eight64)
+            first = builder.mul(builder.and_(fours, eight64([0xFFFFFFFF] * 8)), eight64([10000] * 8))
+            return builder.add(first, builder.lshr(fours, eight64([32] * 8)))
+
+        begins = loaded(1, args[2], eight32, 4)
+        ends = loaded(1, builder.add(args[2], args[2].type(1)), eight32, 4)
+        origin = builder.add(builder.extract_element(begins, ir.IntType(32)(0)), ir.IntType(32)(1))
+        window = loaded(0, builder.zext(origin, args[2].type), bytes64, 1)
+        places = builder.sub(ends, _spread(builder, origin, 8))
+        less_one = builder.sub(builder.sub(ends, begins), eight32([2] * 8))
+        far = builder.icmp_unsigned(">", places, eight32([64] * 8))
+        shape = builder.or_(far, builder.icmp_unsigned(">", less_one, eight32([15] * 8)))
+        of_field = [4 * (byte // 8) for byte in range(64)]
+        places = _shuffled(builder, builder.bitcast(places, _vector(8, 32)), of_field)
+        less_one = _shuffled(builder, builder.bitcast(less_one, _vector(8, 32)), of_field)
+        care = builder.bitcast(args[3], _vector(1, 64))
+        parts = []
+        for back in (8, 16):
+            order = builder.add(places, bytes64([(byte % 8 - back) % 256 for byte in range(64)]))
+            text = _call(builder, "llvm.x86.avx512.permvar.qi.512", bytes64, [window, order])
+            inside = builder.icmp_unsigned(">=", less_one, bytes64([back - 1 - byte % 8 for byte in range(64)]))
+            digits = builder.sub(text, bytes64([0x30] * 64))
+            parts.append(builder.select(builder.and_(inside, care), digits, bytes64([0] * 64)))
+        low, high = parts
+        nines = bytes64([9] * 64)
+        no_digit = builder.or_(builder.icmp_unsigned(">", low, nines), builder.icmp_unsigned(">", high, nines))
+        high = builder.bitcast(high, eight64)
+        changed = builder.icmp_unsigned("!=", high, loaded(5, args[2].type(0), eight64, 8))
+        changed = builder.icmp_unsigned("!=", builder.bitcast(changed, ir.IntType(8)), ir.IntType(8)(0))
+        with builder.if_then(changed, likely=False):
+            worth = eight_digits(builder.bitcast(high, bytes64))
+            stored(high, 5, args[2].type(0))
+            stored(builder.mul(worth, eight64([100_000_000] * 8)), 5, args[2].type(8))
+        value = builder.add(eight_digits(low), loaded(5, args[2].type(8), eight64, 8))
+        stored(value, 6, args[7])
+        above = builder.icmp_unsigned(">", value, loaded(4, args[2].type(0), eight64, 8))
+        lanes = builder.icmp_unsigned("!=", builder.bitcast(args[3], _vector(8, 8)), _vector(8, 8)([0] * 8))
+        strange = builder.bitcast(builder.and_(builder.or_(shape, above), lanes), ir.IntType(8))
+        return builder.or_(builder.zext(strange, word64), builder.bitcast(no_digit, word64))
+
+    return (
+        types.uint64(buffer, separators, types.intp, types.uint64, limits, leading, out, types.intp),
+        generate,
+    )
+
+
+@_instruction
+def transpose8(_typing: Any, rows: Any, at: Any, columns: Any, targets: Any, to: Any) -> Any:
+    """Eight rows of eight words from rows[at:] on become eight columns: columns[targets[lane], to : to + 8]."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        eight64 = _vector(64, 8)
+        source = _arrays.make_array(signature.args[0])(context, builder, args[0])
+        target = _arrays.make_array(signature.args[2])(context, builder, args[2])
+        numbers = _arrays.make_array(signature.args[3])(context, builder, args[3])
+        width = _cgutils.unpack_tuple(builder, target.shape, 2)[1]
+        lines = []
+        for row in range(8):
+            place = builder.add(args[1], args[1].type(8 * row))
+            line = builder.load(builder.bitcast(builder.gep(source.data, [place]), eight64.as_pointer()))
+            line.align = 8
+            lines.append(line)
+        for distance in (1, 2, 4):  # what stands so many lanes from the diagonal changes sides
+            changed = list(lines)
+            for row in (row for row in range(8) if not row & distance):
+                low, high = lines[row], lines[row + distance]
+                keep = [8 + lane - distance if lane & distance else lane for lane in range(8)]
+                give = [8 + lane if lane & distance else lane + distance for lane in range(8)]
+                changed[row] = _shuffled(builder, low, keep, high)
+                changed[row + distance] = _shuffled(builder, low, give, high)
+            lines = changed
+        for lane in range(8):
+            number = builder.load(builder.gep(numbers.data, [args[1].type(lane)]))
+            place = builder.add(builder.mul(width, number), args[4])
+            pointer = builder.bitcast(builder.gep(target.data, [place]), eight64.as_pointer())
+            builder.store(lines[lane], pointer).align = 8
+        return context.get_dummy_value()
+
+    return types.void(rows, types.intp, columns, targets, types.intp), generate
+
+
+@_instruction
+def quad_pair(_typing: Any, buffer: Any, at: Any, first: Any, both: Any) -> Any:
+    """Two dotted quads with a blank between them, as one word, and a word that is not 0 for anything else."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        bytes32, eight8, eight32 = _vector(8, 32), _vector(8, 8), _vector(32, 8)
+        word32, word64 = ir.IntType(32), ir.IntType(64)
+        window = builder.load(_element_pointer(context, builder, signature, args, bytes32))
+        window.align = 1
+        first, both = args[2], builder.and_(args[3], word64(31))
+        end = builder.shl(word64(1), both)
+        marks = builder.or_(_equal_mask(builder, window, 32, 0x2E), _equal_mask(builder, window, 32, 0x20))
+        marks = builder.and_(builder.zext(marks, word64), builder.sub(end, word64(1)))
+        marks = builder.or_(marks, end)
+        eight_marks = builder.icmp_unsigned("==", builder.ctpop(marks), word64(8))
+        bits = builder.bitcast(builder.trunc(marks, word32), _vector(1, 32))
+        places = [bytes32(list(range(32))), bytes32([0] * 32), bits]
+        found = _call(builder, "llvm.x86.avx512.mask.compress.v32i8", bytes32, places)
+        found = _shuffled(builder, found, list(range(8)))
+        packed = builder.bitcast(found, word64)
+        fourth = builder.and_(builder.lshr(packed, word64(24)), word64(255))
+        begins = builder.add(builder.shl(packed, word64(8)), word64(0x0101010101010100))
+        lengths = builder.sub(packed, begins)
+        less_one = builder.sub(lengths, word64(0x0101010101010101))
+        not_1_to_3 = builder.and_(builder.or_(lengths, less_one), word64(0xFCFCFCFCFCFCFCFC))
+        sizes = builder.zext(builder.bitcast(lengths, eight8), eight32)
+        shift = builder.and_(builder.sub(eight32([32] * 8), builder.shl(sizes, eight32([3] * 8))), eight32([31] * 8))
+        order = _shuffled(builder, found, [byte // 4 for byte in range(32)])
+        order = builder.add(order, bytes32([(byte % 4 - 4) % 256 for byte in range(32)]))
+        text = _call(builder, "llvm.x86.avx512.permvar.qi.256", bytes32, [window, order])
+        keep = builder.bitcast(builder.shl(eight32([0xFFFFFFFF] * 8), shift), bytes32)
+        digits = builder.and_(builder.xor(text, bytes32([0x30] * 32)), keep)
+        no_digit = builder.bitcast(builder.icmp_unsigned(">", digits, bytes32([9] * 32)), word32)
+        top = builder.and_(builder.lshr(builder.bitcast(digits, eight32), shift), eight32([255] * 8))
+        leading = builder.and_(
+            builder.icmp_unsigned("==", top, eight32([0] * 8)), builder.icmp_unsigned("!=", sizes, eight32([1] * 8))
+        )
+        pairs = [digits, bytes32([0, 100, 10, 1] * 8)]
+        halves = _call(builder, "llvm.x86.avx2.pmadd.ub.sw", _vector(16, 16), pairs)
+        octets = _call(builder, "llvm.x86.avx2.pmadd.wd", eight32, [halves, _vector(16, 16)([1] * 16)])
+        above = builder.icmp_unsigned(">", octets, eight32([255] * 8))
+        strange = builder.bitcast(builder.or_(leading, above), ir.IntType(8))
+        wrong = builder.or_(builder.zext(no_digit, word64), builder.zext(strange, word64))
+        wrong = builder.or_(wrong, not_1_to_3)
+        wrong = builder.or_(wrong, builder.xor(fourth, first))
+        wrong = builder.or_(wrong, builder.zext(builder.not_(eight_marks), word64))
+        wrong = builder.or_(wrong, builder.xor(both, args[3]))
+        value = builder.bswap(builder.bitcast(builder.trunc(octets, eight8), word64))
+        return context.make_tuple(builder, signature.return_type, [value, wrong])
+
+    pair = _numba.types.UniTuple(types.uint64, 2)
+    return pair(buffer, types.intp, types.uint64, types.uint64), generate
 
 
 @_instruction

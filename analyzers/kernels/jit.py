@@ -37,6 +37,7 @@ _FEATURES = _host_features()
 # instructions that LLVM has no portable name for
 SHUFFLES = _FEATURES.get("ssse3", False)
 COMPRESSES = _FEATURES.get("avx512vbmi2", False)
+PERMUTES = COMPRESSES and all(_FEATURES.get(name, False) for name in ("avx512vbmi", "avx512vl", "avx512bw", "avx512dq"))
 
 
 def _numba_version() -> bytes:
@@ -202,12 +203,63 @@ def shuffled_pair(buffer: Any, at: Any, patterns: Any, row: Any) -> tuple[Any, A
 
 @_instruction
 def store_positions(mask: Any, base: Any, out: Any, at: Any) -> None:
-    """The positions of the bits of `mask`, added to `base`, into the uint32 array out[at:]; 32 are written.
+    """The positions of the bits of `mask`, added to `base`, into the uint32 array out[at:]; 16 are written.
 
-    More than 32 bits: what is behind is not written. Only where COMPRESSES.
+    More than 16 bits: what is behind is not written. Only where COMPRESSES.
     """
     for lane, position in enumerate(bit for bit in range(64) if int(mask) >> bit & 1):
         out[int(at) + lane] = int(base) + position
+
+
+@_instruction
+def eight_numbers(
+    buffer: Any, separators: Any, at: Any, numbers: Any, limits: Any, _leading: Any, out: Any, to: Any
+) -> Any:  # fmt: skip
+    """The eight fields behind separators[at], as decimal numbers of up to 16 digits, into out[to:]; 0 if they are.
+
+    `numbers`: eight bits for each field, set for those that are asked for; the others may be anything. Not 0: one that
+    is asked for is no number, is above its limit (uint64[8]), or ends more than 64 bytes behind separators[at].
+    `_leading` uint64[16], zeros at first, is kept from call to call: the digits that precede the last eight of each
+    field, which are the same from row to row as a rule, and what they are worth. 64 bytes are read. Only where
+    PERMUTES.
+    """
+    start = int(separators[int(at)]) + 1
+    strange = 0
+    for lane in range(8):
+        begin, end = int(separators[int(at) + lane]) + 1, int(separators[int(at) + lane + 1])
+        text = buffer[begin:end].tobytes()
+        out[int(to) + lane] = 0
+        if not int(numbers) >> 8 * lane & 1:
+            continue
+        if not text.isdigit() or len(text) > 16 or end - start > 64 or int(text) > limits[lane]:
+            strange |= 1 << lane
+            continue
+        out[int(to) + lane] = int(text)
+    return np.uint64(strange)
+
+
+@_instruction
+def transpose8(rows: Any, at: Any, columns: Any, targets: Any, to: Any) -> None:
+    """Eight rows of eight words from rows[at:] on become eight columns: columns[targets[lane], to : to + 8]."""
+    for lane in range(8):
+        columns[targets[lane], int(to) : int(to) + 8] = rows[int(at) + lane : int(at) + 64 : 8]
+
+
+@_instruction
+def quad_pair(buffer: Any, at: Any, first: Any, both: Any) -> tuple[Any, Any]:
+    """Two dotted quads, of which the first has `first` characters from `at` on, and both with the blank between them
+    `both` (less than 32): (first << 32 | second, 0); the other word is not 0 for anything else.
+
+    32 bytes are read. Only where PERMUTES.
+    """
+    value = 0
+    for text in (buffer[int(at) : int(at + first)], buffer[int(at + first) + 1 : int(at + both)]):
+        octets = text.tobytes().split(b".")
+        good = len(octets) == 4 and all(o.isdigit() and len(o) < 4 and o == b"%d" % int(o) for o in octets)
+        if not good or max(map(int, octets)) > 255:
+            return np.uint64(0), np.uint64(1)
+        value = value << 32 | int.from_bytes(bytes(map(int, octets)), "big")
+    return np.uint64(value), np.uint64(0)
 
 
 @_instruction

@@ -51,7 +51,7 @@ def index_block(buffer: Any, start: Any, stop: Any, separators: Any) -> Any:
             newlines &= inside
         rows += bit_count(newlines)
         count = bit_count(both)
-        if COMPRESSES and count <= np.uint64(32):
+        if COMPRESSES and count <= np.uint64(16):
             store_positions(both, at, separators, found)
         else:
             _store_one_by_one(both, at, separators, found)

@@ -196,7 +196,8 @@ def upsert_services(
     """Add `n` service rows of `batch` (uint64[>= n, SERVICE_WORDS]) to the table; returns the new row count.
 
     `span`: seconds of a time slice, or ALL_TIME; rows of different slices are not added up. `hashes`, `slices` and
-    `slots` are scratch (uint64[>= n]). The caller guarantees room: count + n rows, and an index at most half full.
+    `slots` are scratch (uint64[>= n]). The caller guarantees room: count + n rows, and an index at most three quarters
+    full.
     """
     ask_for_services(batch, n, span, hashes, slices, slots, index, rows)
     for i in range(n):

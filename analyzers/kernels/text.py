@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from analyzers.kernels import columns as c
 from analyzers.kernels.addresses import BAD, QuadShapes, parse_address, quad_shapes
-from analyzers.kernels.jit import kernel
+from analyzers.kernels.jit import PERMUTES, kernel
 from analyzers.kernels.orient import add_oriented, place_records
 from analyzers.kernels.record import (
     NO_FLAGS,
@@ -166,6 +166,8 @@ class Scratch(NamedTuple):
     names: NDArray[np.uint64]
     pairs: NDArray[np.uint8]  # names of pairs of networks
     quick_columns: NDArray[np.uint64]  # `columns` without a sign: signed indices cost wrap-around code
+    run: c.Run  # its targets are rows of `columns`; run.first[0] MISSING: no run
+    columns: NDArray[np.uint64]  # `parsed` and behind it `words`, where a run puts what it was not asked for
     oriented: NDArray[np.uint64]
     epochs: NDArray[np.uint64]
     connection_batch: NDArray[np.uint64]
@@ -177,7 +179,7 @@ def new_scratch() -> Scratch:
     """Working memory for one thread."""
 
     def words(*shape: int) -> NDArray[np.uint64]:
-        return np.zeros(shape, np.uint64)
+        return c.aligned(np.uint64, *shape)
 
     # rows of 4096 bytes would all fall into the same few sets of the first-level cache
     columns = words(PARSED_WORDS + 4, BLOCK_ROWS + 8)
@@ -197,6 +199,8 @@ def new_scratch() -> Scratch:
         names=words(BLOCK_ROWS, NAME_WORDS + 2),
         pairs=np.zeros(BLOCK_BYTES + 2 * BLOCK_ROWS + 2 * PADDING, np.uint8),
         quick_columns=words(COLUMN_COUNT),
+        run=c.new_run(),
+        columns=columns,
         oriented=words(ORIENTED_WORDS, BLOCK_ROWS + 8),
         epochs=words(2, BLOCK_ROWS),
         connection_batch=words(BLOCK_ROWS, CONNECTION_WORDS),
@@ -204,6 +208,11 @@ def new_scratch() -> Scratch:
         reason_samples=np.zeros((len(Reason), SAMPLES), np.int64),
     )
 
+
+# the number columns, the rows of `parsed` that they go to, and what is possible there
+NUMBER_COLUMNS = np.array([C_SPORT, C_DPORT, C_PROTOCOL, C_PACKETS, C_BYTES, C_START, C_END])
+NUMBER_TARGETS = np.array([P_SPORT, P_DPORT, P_PROTOCOL, P_PACKETS, P_BYTES, P_FIRST, P_LAST])
+NUMBER_LIMITS = np.array([(1 << 16) - 1, (1 << 16) - 1, (1 << 8) - 1, *[1 << 63] * 4], np.uint64)
 
 THOUSAND = np.uint64(1000)
 LIMIT = np.uint64(1 << 63)
@@ -383,11 +392,11 @@ def room(tables: Any) -> Any:
     state = tables.state
     return (
         state[S_SERVICES] + BLOCK_ROWS <= tables.services.shape[0]
-        and 2 * (state[S_SERVICES] + BLOCK_ROWS) <= tables.service_index.size
+        and 4 * (state[S_SERVICES] + BLOCK_ROWS) <= 3 * tables.service_index.size
         and state[S_CONNECTIONS] + BLOCK_ROWS <= tables.connections.shape[0]
-        and 2 * (state[S_CONNECTIONS] + BLOCK_ROWS) <= tables.connection_index.size
+        and 4 * (state[S_CONNECTIONS] + BLOCK_ROWS) <= 3 * tables.connection_index.size
         and state[S_ADDRESSES] + 2 * BLOCK_ROWS <= tables.addresses.shape[0]
-        and 2 * (state[S_ADDRESSES] + 2 * BLOCK_ROWS) <= tables.address_index.size
+        and 4 * (state[S_ADDRESSES] + 2 * BLOCK_ROWS) <= 3 * tables.address_index.size
         and state[S_OBSERVERS] + BLOCK_ROWS < MAX_OBSERVERS
         and state[S_NETWORKS] + NETWORK_BLOCKS * BLOCK_ROWS < MAX_NETWORKS
         and text_room(state[S_OBSERVERS], tables.observer_index, tables.observer_names, tables.observer_arena, 1)
@@ -413,9 +422,67 @@ def text_room(count: Any, index: Any, names: Any, arena: Any, blocks: Any) -> An
     )
 
 
+LEAST_RUN = 3
+"""Number columns in a run that make reading them at once worth while."""
+
+
+@kernel
+def plan_run(columns: Any, field_count: Any, run: Any) -> None:
+    """Choose the run of neighbouring fields that has most number columns.
+
+    All fields of a run are short, so that it lies within 64 bytes as a rule.
+    """
+    best = LEAST_RUN - 1
+    begin = -1
+    for first in range(field_count):
+        numbers = 0
+        for field in range(first, min(first + c.RUN_FIELDS, field_count)):
+            kind = short_field(columns, field)
+            if kind == 0:
+                break
+            numbers += 1 if kind == 2 else 0
+        if numbers > best:
+            best = numbers
+            begin = first
+    run.first[0] = np.uint64(begin)
+    run.numbers[0] = U0
+    run.targets[:] = PARSED_WORDS
+    if begin < 0:
+        return
+    end = begin
+    while end < min(begin + c.RUN_FIELDS, field_count) and short_field(columns, end) != 0:
+        end += 1
+    for column in range(NUMBER_COLUMNS.size):
+        place = columns[NUMBER_COLUMNS[column]] - begin
+        if 0 <= place < end - begin:
+            run.targets[place] = NUMBER_TARGETS[column]
+            run.limits[place] = NUMBER_LIMITS[column]
+            run.numbers[0] |= np.uint64(255) << np.uint64(8 * place)
+
+
+@kernel
+def short_field(columns: Any, field: Any) -> Any:
+    """2: a number column; 1: another one of few characters; 0: anything else."""
+    for column in range(NUMBER_COLUMNS.size):
+        if columns[NUMBER_COLUMNS[column]] == field:
+            return 2
+    return 1 if columns[C_ACTION] == field or columns[C_STATUS] == field or columns[C_FLAGS] == field else 0
+
+
+@kernel
+def in_run(scratch: Any, into: Any) -> Any:
+    """Whether `number_run` reads parsed[into]."""
+    found = False
+    for field in range(c.RUN_FIELDS):
+        found |= scratch.run.targets[field] == into
+    return found
+
+
 @kernel
 def read_numbers(buffer: Any, scratch: Any, n: Any, column: Any, limit: Any, into: Any) -> None:
     """A number column of the regular rows into parsed[into]; 0 where the format lacks it."""
+    if PERMUTES and in_run(scratch, into):
+        return
     field = scratch.quick_columns[column]
     out = scratch.parsed[into]
     if field == MISSING:
@@ -463,14 +530,23 @@ def read_columns(buffer: Any, n: Any, scratch: Any) -> None:
     words, lengths, wrong = scratch.words, scratch.lengths, scratch.wrong
     wrong[:n] = U0
     scratch.no_quad[:n] = U0
-    c.quad_column(
-        buffer, separators, bases, n, fields[C_SRC], scratch.shapes, words, lengths, parsed[P_SRC_HI],
-        parsed[P_SRC_LO], scratch.no_quad,
-    )  # fmt: skip
-    c.quad_column(
-        buffer, separators, bases, n, fields[C_DST], scratch.shapes, words, lengths, parsed[P_DST_HI],
-        parsed[P_DST_LO], scratch.no_quad,
-    )  # fmt: skip
+    parsed[P_SRC_HI][:n] = U0
+    parsed[P_DST_HI][:n] = U0
+    if PERMUTES and fields[C_SRC] + U1 == fields[C_DST]:
+        c.quad_columns(
+            buffer, separators, bases, n, fields[C_SRC], parsed[P_SRC_LO], parsed[P_DST_LO], scratch.no_quad
+        )  # fmt: skip
+    else:
+        c.quad_column(
+            buffer, separators, bases, n, fields[C_SRC], scratch.shapes, words, lengths, parsed[P_SRC_LO],
+            scratch.no_quad,
+        )  # fmt: skip
+        c.quad_column(
+            buffer, separators, bases, n, fields[C_DST], scratch.shapes, words, lengths, parsed[P_DST_LO],
+            scratch.no_quad,
+        )  # fmt: skip
+    if PERMUTES and scratch.run.first[0] != MISSING:
+        c.number_run(buffer, separators, bases, n, scratch.run, scratch.columns, wrong)
     read_numbers(buffer, scratch, n, C_SPORT, MOST_PORT, P_SPORT)
     read_numbers(buffer, scratch, n, C_DPORT, MOST_PORT, P_DPORT)
     read_numbers(buffer, scratch, n, C_PROTOCOL, MOST_BYTE, P_PROTOCOL)
@@ -601,6 +677,8 @@ def parse_lines(
     parsed = scratch.parsed
     for column in range(COLUMN_COUNT):
         scratch.quick_columns[column] = np.uint64(columns[column])
+    if PERMUTES:
+        plan_run(columns, field_count, scratch.run)
     at = start
     while at < stop:
         if not room(tables):

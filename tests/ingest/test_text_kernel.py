@@ -232,17 +232,18 @@ def test_a_line_that_never_ends_is_passed_over(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_same_answers_without_the_jit(tmp_path: Path) -> None:
+@pytest.mark.parametrize("setting", ["NUMBA_DISABLE_JIT=1", "NUMBA_CPU_NAME=generic"])
+def test_the_same_answers_without_the_jit_and_without_vector_instructions(tmp_path: Path, setting: str) -> None:
     (tmp_path / "log").write_text(generated(60) + "bogus\n2 1 eni-1 - - - - - - - 1 2 - NODATA\n")
     script = (
         "import sys; from analyzers.ingest.aggregate import aggregate; f, r = aggregate([sys.argv[1]]); "
         "print(sorted(zip(*(c.tolist() for c in f.columns.values()))), r.records, r.skips, r.coverage)"
     )
     outputs = []
-    for disabled in ("0", "1"):
+    for settings_now in ({}, dict([setting.split("=")])):
         done = subprocess.run(
             [sys.executable, "-W", "ignore", "-c", script, str(tmp_path / "log")],
-            capture_output=True, text=True, check=True, env={**os.environ, "NUMBA_DISABLE_JIT": disabled},
+            capture_output=True, text=True, check=True, env={**os.environ, **settings_now},
         )  # fmt: skip
         outputs.append(done.stdout)
     assert outputs[0] == outputs[1]
