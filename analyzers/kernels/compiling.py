@@ -12,7 +12,7 @@ from numba.np import arrayobj
 
 from analyzers.kernels import instructions
 from analyzers.kernels.jit import COMPRESSES, Instruction, Kernel
-from analyzers.kernels.machine_code import BOOLEAN, NOTHING, SIGNED, UNSIGNED, MachineCode, Results
+from analyzers.kernels.machine_code import BOOLEAN, NOTHING, SIGNED, UNSIGNED, MachineCode, Objects, Results
 
 # partly typed, partly not
 _numba, _cpu, _arrays, _cgutils = cast(tuple[Any, Any, Any, Any], (numba, cpu_target, arrayobj, cgutils))
@@ -55,7 +55,7 @@ def compiled(kernel: Kernel, arguments: tuple[Any, ...]) -> MachineCode:
     module = binding.parse_assembly(str(_entry(made, entry)))
     module.verify()
     objects = [made.library._get_compiled_object(), codegen._tm.emit_object(module)]
-    return MachineCode(kernel.function.__qualname__, objects, entry, _results(made.fndesc.restype))
+    return MachineCode.made_of(kernel.function.__qualname__, Objects(objects, entry), _results(made.fndesc.restype))
 
 
 def _entry(made: Any, name: str) -> ir.Module:

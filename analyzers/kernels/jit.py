@@ -12,38 +12,44 @@ import hashlib
 import os
 import threading
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numpy as np
-from llvmlite import binding
 
 from analyzers.kernels.machine_code import MachineCode, take_apart
+from analyzers.kernels.processor import Processor, release_of, this_processor
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 JIT = os.environ.get("NUMBA_DISABLE_JIT", "0") in ("", "0")
 
 
-def _host_features() -> dict[str, bool]:
-    """The extensions that compiled code may use; none where the user has chosen a processor to compile for."""
-    chosen = os.environ.get("NUMBA_CPU_NAME", "host") != "host" or "NUMBA_CPU_FEATURES" in os.environ
-    return {} if chosen or not JIT else dict(binding.get_host_cpu_features())
+def _base_directory() -> Path | None:
+    """Where compiled kernels are kept: FLOWCTL_CACHE_DIR, NUMBA_CACHE_DIR, the user's cache; None: nowhere writable."""
+    configured = os.environ.get("FLOWCTL_CACHE_DIR") or os.environ.get("NUMBA_CACHE_DIR")
+    try:
+        base = Path(configured) if configured else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        return _writable(base / "flowctl")
+    except (RuntimeError, OSError):  # no home directory, no place there
+        return None
 
 
-_FEATURES = _host_features()
-
-# instructions that LLVM has no portable name for
-SHUFFLES = _FEATURES.get("ssse3", False)
-COMPRESSES = _FEATURES.get("avx512vbmi2", False)
-PERMUTES = COMPRESSES and all(_FEATURES.get(name, False) for name in ("avx512vbmi", "avx512vl", "avx512bw", "avx512dq"))
+def _writable(directory: Path) -> Path | None:
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return directory if os.access(directory, os.W_OK | os.X_OK) else None
 
 
-def _numba_version() -> bytes:
-    """What tells one release of numba from another, without importing it."""
-    found = find_spec("numba")
-    return b"" if found is None or not found.origin else Path(found.origin).with_name("_version.py").read_bytes()
+_BASE_DIRECTORY = _base_directory() if JIT else None
+_PROCESSOR = this_processor(_BASE_DIRECTORY) if JIT else Processor("", ())
+_CHOSEN = os.environ.get("NUMBA_CPU_NAME", "host") != "host" or "NUMBA_CPU_FEATURES" in os.environ
+
+# The extensions that compiled code may use, whose instructions LLVM has no portable name for: none where the user has
+# chosen a processor to compile for.
+_FEATURES = frozenset(() if _CHOSEN else _PROCESSOR.features)
+SHUFFLES = "ssse3" in _FEATURES
+COMPRESSES = "avx512vbmi2" in _FEATURES
+PERMUTES = {"avx512vbmi2", "avx512vbmi", "avx512vl", "avx512bw", "avx512dq"} <= _FEATURES
 
 
 def _sources_digest() -> str:
@@ -51,25 +57,19 @@ def _sources_digest() -> str:
     digest = hashlib.sha256()
     for path in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(path.read_bytes())
-    digest.update(_numba_version())
-    digest.update(repr((binding.llvm_version_info, binding.get_host_cpu_name(), sorted(_FEATURES.items()))).encode())
+    digest.update(release_of("numba") + release_of("llvmlite") + repr(_PROCESSOR).encode())
     digest.update(repr(sorted(item for item in os.environ.items() if item[0].startswith("NUMBA_"))).encode())
     return digest.hexdigest()[:16]
 
 
 def _cache_directory() -> Path | None:
-    """Where compiled kernels are kept: FLOWCTL_CACHE_DIR, NUMBA_CACHE_DIR, the user's cache; None: nowhere writable."""
-    configured = os.environ.get("FLOWCTL_CACHE_DIR") or os.environ.get("NUMBA_CACHE_DIR")
     try:
-        base = Path(configured) if configured else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        chosen = base / "flowctl" / _sources_digest()
-        chosen.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except (RuntimeError, OSError):  # no home directory, no place there
+        return None if _BASE_DIRECTORY is None else _writable(_BASE_DIRECTORY / _sources_digest())
+    except OSError:
         return None
-    return chosen if os.access(chosen, os.W_OK | os.X_OK) else None
 
 
-CACHE_DIRECTORY = _cache_directory() if JIT else None
+CACHE_DIRECTORY = _cache_directory()
 
 
 def compiled_before() -> bool:

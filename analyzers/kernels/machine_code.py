@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import functools
 import json
 import os
 import zlib
 from collections.abc import Iterator
+from itertools import accumulate, pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from llvmlite import binding
+
+from analyzers.kernels.images import Image, LoadedImage, NotAnImage, linked
 
 _CONTIGUOUS, _FORTRAN, _ALIGNED, _WRITEABLE = 0x1, 0x2, 0x100, 0x400  # as in numpy's ndarray.flags.num
 _TYPED = _CONTIGUOUS | _FORTRAN | _ALIGNED | _WRITEABLE
@@ -76,28 +77,47 @@ def _leaves(results: Results) -> int:
     return sum(map(_leaves, results)) if isinstance(results, list) else int(results != NOTHING)
 
 
-@functools.cache
-def _target() -> Any:
-    binding.initialize_native_target()
-    binding.initialize_native_asmprinter()
-    return binding.Target.from_triple(binding.get_process_triple()).create_target_machine()
+class Objects(NamedTuple):
+    """What the compiler made, for its own loader."""
+
+    files: list[bytes]
+    entry: str  # the kernel's function in them
+
+
+class _LoadedObjects:
+    def __init__(self, objects: Objects) -> None:
+        from llvmlite import binding
+
+        binding.initialize_native_target()
+        binding.initialize_native_asmprinter()
+        target = binding.Target.from_triple(binding.get_process_triple()).create_target_machine()  # the engine's own
+        self._engine = binding.create_mcjit_compiler(binding.parse_assembly(""), target)
+        for one in objects.files:
+            self._engine.add_object_file(binding.ObjectFileRef.from_data(one))
+        self._engine.finalize_object()
+        self.entry = self._engine.get_function_address(objects.entry)
 
 
 class MachineCode:
     """A compiled kernel for one combination of argument types.
 
-    objects: object files; entry: the function's name in them; results: see Results. The code looks nothing up outside
-    of them but what the C library has.
+    results: see Results. The code looks nothing up outside of itself but what the C library has. Raises NotAnImage for
+    an image that this system does not let run.
     """
 
-    def __init__(self, name: str, objects: list[bytes], entry: str, results: Results) -> None:
-        self.name, self.objects, self.entry, self.results = name, objects, entry, results
-        self._engine = binding.create_mcjit_compiler(binding.parse_assembly(""), _target())
-        for one in objects:
-            self._engine.add_object_file(binding.ObjectFileRef.from_data(one))
-        self._engine.finalize_object()
-        self._native = _Native(self._engine.get_function_address(entry))
+    def __init__(self, name: str, code: Image | Objects, results: Results) -> None:
+        self.name, self.code, self.results = name, code, results
+        self._loaded = LoadedImage(code) if isinstance(code, Image) else _LoadedObjects(code)
+        self._native = _Native(self._loaded.entry)
         self._room = ctypes.c_int64 * _leaves(results)
+
+    @staticmethod
+    def made_of(name: str, objects: Objects, results: Results) -> MachineCode:
+        """As an image where that can be."""
+        try:
+            return MachineCode(name, linked(objects.files, objects.entry), results)
+        except NotAnImage:
+            return MachineCode(name, objects, results)
 
     def __call__(self, words: list[int]) -> Any:
         given = (ctypes.c_int64 * len(words))(*words)
@@ -108,13 +128,13 @@ class MachineCode:
 
     def write(self, path: Path) -> None:
         """Keep it in a file, for `read`; where that cannot be written, it is not."""
-        head = {
-            "name": self.name,
-            "entry": self.entry,
-            "results": self.results,
-            "sizes": [len(o) for o in self.objects],
-        }
-        body = json.dumps(head).encode() + b"\n" + b"".join(self.objects)
+        head: dict[str, Any] = {"name": self.name, "results": self.results}
+        if isinstance(self.code, Image):
+            content, *head["image"] = self.code
+        else:
+            content = b"".join(self.code.files)
+            head["objects"] = [[len(one) for one in self.code.files], self.code.entry]
+        body = json.dumps(head).encode() + b"\n" + content
         partial = path.with_name(f"{path.name}.{os.getpid()}")
         with contextlib.suppress(OSError):
             partial.write_bytes(zlib.crc32(body).to_bytes(4, "little") + body)
@@ -122,7 +142,7 @@ class MachineCode:
 
     @staticmethod
     def read(path: Path) -> MachineCode | None:
-        """What `write` has put there; None: nothing, or not the whole of it."""
+        """What `write` has put there; None: nothing, not the whole of it, or nothing that can be run."""
         try:
             data = path.read_bytes()
         except OSError:
@@ -132,8 +152,11 @@ class MachineCode:
             return None
         line = body.index(b"\n") + 1
         head = json.loads(body[:line])
-        objects, at = [], line
-        for size in head["sizes"]:
-            objects.append(body[at : at + size])
-            at += size
-        return MachineCode(head["name"], objects, head["entry"], head["results"])
+        if "image" in head:
+            with contextlib.suppress(NotAnImage):
+                return MachineCode(head["name"], Image(body[line:], *head["image"]), head["results"])
+            return None
+        sizes, entry = head["objects"]
+        ends = list(accumulate(sizes, initial=line))
+        files = [body[begin:end] for begin, end in pairwise(ends)]
+        return MachineCode(head["name"], Objects(files, entry), head["results"])
