@@ -56,11 +56,11 @@ SERVICE_PORTS: dict[int, str] = {
 """Port -> name. Ports from EPHEMERAL_START up are also what clients pick: they need fan-in to be believed."""
 
 
-def settling_ports() -> NDArray[np.uint64]:
-    """uint64[1024], a bit for each port: whether it alone, met by an ephemeral one, settles who serves."""
+def settling_ports() -> NDArray[np.uint8]:
+    """uint8[8192], a bit for each port: whether it alone, met by an ephemeral one, settles who serves."""
     table = np.zeros(65536, np.uint8)
     table[[p for p in SERVICE_PORTS if p < EPHEMERAL_START]] = 1
-    return np.packbits(table, bitorder="little").view(np.dtype("<u8")).astype(np.uint64)
+    return np.packbits(table, bitorder="little")
 
 
 def port_rank() -> NDArray[np.uint8]:

@@ -6,6 +6,7 @@ Whatever else a page may be raises UnreadPages; pyarrow reads it then, or says w
 from __future__ import annotations
 
 import mmap
+from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -80,12 +81,27 @@ class RowGroupBytes:
         return self._bytes[start - self._first : end - self._first]
 
 
+class Spare:
+    """Arrays of a column that are used again for its next chunk: memory that is fresh costs more than filling it."""
+
+    def __init__(self) -> None:
+        self._arrays: dict[str, NDArray[Any]] = {}
+
+    def array(self, name: str, size: int, kind: Any) -> NDArray[Any]:
+        """The array of that name with `size` elements or more, whatever they are."""
+        found = self._arrays.get(name)
+        if found is None or found.size < size or found.dtype != kind:
+            found = self._arrays[name] = np.zeros(size, kind)
+        return found
+
+
 class ColumnPages:
     """The values of a column chunk, a batch after the other."""
 
-    def __init__(self, chunk: NDArray[np.uint8], described: Any, optional: bool, rows: int) -> None:
-        """`described`: the chunk's metadata; `rows`: of the largest batch."""
-        self.valid = np.zeros(rows // 8 + 8, np.uint8)
+    def __init__(self, chunk: NDArray[np.uint8], described: Any, optional: bool, rows: int, spare: Spare) -> None:
+        """`described`: the chunk's metadata; `rows`: of the largest batch; `spare`: what it may use as long as it is
+        in use itself."""
+        self.valid = spare.array("valid", rows // 8 + 8, np.uint8)
         self.has_nulls = False  # whether the bits of `valid` tell anything
         self._chunk = chunk
         self._at = 0
@@ -149,7 +165,7 @@ class ColumnPages:
                 page = raw
                 if struct[V2_COMPRESSED] and self._codec != "UNCOMPRESSED":
                     page = np.concatenate([raw[:levels], self._unpacked(raw[levels:], size - levels)])
-                    page.flags.writeable = False  # as all pages are: kernels are compiled for one kind
+                    page.flags.writeable = False
                 self._open(page, int(struct[V2_ROWS]), int(struct[V2_ENCODING]), levels)
 
     def _open(self, page: NDArray[np.uint8], rows: int, encoding: int, levels: int) -> None:
@@ -179,6 +195,7 @@ class ColumnPages:
         else:
             try:
                 page = np.frombuffer(_inflated(self._codec, raw, size), np.uint8)
+                page.flags.writeable = False  # as all pages are: kernels are compiled for one kind
             except Exception as problem:  # whatever the libraries raise for damaged data
                 raise UnreadPages from problem
         if page.size != size:
@@ -189,13 +206,13 @@ class ColumnPages:
 class NumberPages(ColumnPages):
     """A column of whole numbers: `values`, int32 or int64 as in the file."""
 
-    def __init__(self, chunk: NDArray[np.uint8], described: Any, optional: bool, rows: int) -> None:
-        super().__init__(chunk, described, optional, rows)
-        self.values: NDArray[Any] = np.zeros(rows, np.int32 if described.physical_type == "INT32" else np.int64)
+    def __init__(self, chunk: NDArray[np.uint8], described: Any, optional: bool, rows: int, spare: Spare) -> None:
+        super().__init__(chunk, described, optional, rows, spare)
+        self.values = spare.array("values", rows, np.int32 if described.physical_type == "INT32" else np.int64)
         self._dictionary = np.zeros(0, self.values.dtype)
-        self._places = np.zeros(rows, np.int32)
-        self._dense_places = np.zeros(rows + 1, np.int32)
-        self._dense_values = np.zeros(rows + 1, self.values.dtype)
+        self._places = spare.array("places", rows, np.int32)
+        self._dense_places = spare.array("dense_places", rows + 1, np.int32)
+        self._dense_values = spare.array("dense_values", rows + 1, self.values.dtype)
 
     def text(self, row: int) -> str:
         """A value that is not null."""
@@ -225,16 +242,19 @@ class NumberPages(ColumnPages):
 class TextPages(ColumnPages):
     """A column of texts: `places` of their meanings in `entries`; texts outside of a dictionary become entries too."""
 
-    def __init__(self, chunk: NDArray[np.uint8], described: Any, optional: bool, rows: int, entries: Entries) -> None:
-        super().__init__(chunk, described, optional, rows)
-        self.places = np.zeros(rows, np.int32)
-        self._dense = np.zeros(rows + 1, np.int32)
+    def __init__(
+        self, chunk: NDArray[np.uint8], described: Any, optional: bool, rows: int, spare: Spare, entries: Entries
+    ) -> None:
+        super().__init__(chunk, described, optional, rows, spare)
+        self.places = spare.array("places", rows, np.int32)
+        self._dense = spare.array("dense", rows + 1, np.int32)
+        self._spare = spare
         self._entries = entries
         self._coded_entries = 0  # that come from the dictionary page
         self._size = 0  # entries now
         self._rows = rows
-        self._begins = np.zeros(rows + 1, np.int64)
-        self._ends = np.zeros(rows + 1, np.int64)
+        self._begins = spare.array("begins", rows + 1, np.int64)
+        self._ends = spare.array("ends", rows + 1, np.int64)
         self._buffers: list[tuple[int, NDArray[np.uint8]]] = []  # (first entry, where it and those behind it stand)
         entries.cut(0)
 
@@ -280,8 +300,8 @@ class TextPages(ColumnPages):
         run[p.R_AT], run[p.R_STOP] = PADDING, PADDING + page.size
         if self._size or count * 4 > page.size:
             raise UnreadPages
-        self._begins = np.zeros(count + self._rows + 1, np.int64)
-        self._ends = np.zeros(count + self._rows + 1, np.int64)
+        self._begins = self._spare.array("begins", count + self._rows + 1, np.int64)
+        self._ends = self._spare.array("ends", count + self._rows + 1, np.int64)
         if not p.plain_spans(padded, run, count, self._begins, self._ends, 0):
             raise UnreadPages
         self._add(padded, count)
@@ -304,25 +324,26 @@ def _inflated(codec: str, raw: NDArray[np.uint8], size: int) -> Any:
     """Decompressed bytes of a page, not many more than the `size` that there should be."""
     if codec == "GZIP":
         return isal_zlib.decompressobj(wbits=GZIP_WBITS).decompress(raw, size + 1)
-    if codec == "ZSTD":
-        if zstandard.frame_content_size(raw.data) not in (-1, size):
-            raise UnreadPages
+    # pyarrow takes memory that was used before, but does not tell how many bytes there were
+    told = zstandard.frame_content_size(raw.data) if codec == "ZSTD" else p.variable(raw, 0, raw.size)[1]
+    if codec == "ZSTD" and told == -1:
         return zstandard.ZstdDecompressor().decompress(raw.data, max_output_size=size)
-    if p.variable(raw, 0, raw.size)[1] != size:  # snappy; pyarrow does not tell how much there was
+    if told != size:
         raise UnreadPages
     import pyarrow
 
-    return pyarrow.Codec("snappy").decompress(pyarrow.py_buffer(raw), size) if size else b""
+    return pyarrow.Codec(codec.lower()).decompress(pyarrow.py_buffer(raw), size) if size else b""
 
 
 class PagedColumns:
     """The columns of a row group, read from its pages a batch after the other."""
 
     def __init__(
-        self, path: str, file: Any, group: int, entries: Mapping[str, Entries | None], batch_rows: int
-    ) -> None:
-        """`entries`: of each column that is wanted, by its name in the file; None for one of numbers. Raises
-        UnreadPages when one of them is not readable here."""
+        self, path: str, file: Any, group: int, entries: Mapping[str, Entries | None], batch_rows: int,
+        spares: defaultdict[str, Spare],
+    ) -> None:  # fmt: skip
+        """`entries`: of each column that is wanted, by its name in the file; None for one of numbers; `spares`: of the
+        columns, used by one row group at a time. Raises UnreadPages when one of them is not readable here."""
         self.rows = 0  # of the present batch
         described = file.metadata.row_group(group)
         arrow = file.schema_arrow
@@ -339,9 +360,11 @@ class PagedColumns:
                 raise UnreadPages
             optional = column.max_definition_level == 1
             if meaning is None:
-                self._columns[name] = NumberPages(stored.chunk(name), chunk, optional, batch_rows)
+                self._columns[name] = NumberPages(stored.chunk(name), chunk, optional, batch_rows, spares[name])
             else:
-                self._columns[name] = TextPages(stored.chunk(name), chunk, optional, batch_rows, meaning)
+                self._columns[name] = TextPages(
+                    stored.chunk(name), chunk, optional, batch_rows, spares[name], meaning
+                )  # fmt: skip
 
     def take(self, rows: int) -> None:
         """Go to the next `rows` rows. Raises UnreadPages."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -19,7 +20,7 @@ from analyzers.ingest.parquet_entries import (
     status_entries,
     verdict_entries,
 )
-from analyzers.ingest.parquet_pages import PagedColumns, UnreadPages
+from analyzers.ingest.parquet_pages import PagedColumns, Spare, UnreadPages
 from analyzers.ingest.sources import InputError, Source
 from analyzers.ingest.worker_tables import WorkerTables
 from analyzers.kernels import text
@@ -68,6 +69,7 @@ class RowGroupReader:
         self._valid = np.zeros((V_COUNT, BATCH_ROWS // 8), np.uint8)
         self._no_places = np.zeros(BATCH_ROWS, np.int32)
         self._no_numbers = np.zeros(BATCH_ROWS, np.int64)
+        self._spares: defaultdict[str, Spare] = defaultdict(Spare)
         self._file: tuple[Source, Any] | None = None  # the last one
         self._texts_file: tuple[Source, Any] | None = None  # the last one that pyarrow had to read
 
@@ -85,7 +87,7 @@ class RowGroupReader:
         row_bytes = _compressed_size(described) / max(described.num_rows, 1)
         done = 0
         try:
-            for paged in _paged(source, file, group, entries):
+            for paged in _paged(source, file, group, entries, self._spares):
                 self._aggregate(paged, names, entries, first + done, skips)
                 done += paged.rows
                 yield int(paged.rows * row_bytes)
@@ -206,11 +208,13 @@ class RowGroupReader:
         return records
 
 
-def _paged(source: Source, file: Any, group: int, entries: dict[str, Entries | None]) -> Iterator[PagedColumns]:
+def _paged(
+    source: Source, file: Any, group: int, entries: dict[str, Entries | None], spares: defaultdict[str, Spare]
+) -> Iterator[PagedColumns]:
     """Columns of a row group, a batch after the other. Raises UnreadPages where pyarrow has to read on."""
     if not source.local_path:
         raise UnreadPages
-    columns = PagedColumns(source.local_path, file, group, entries, BATCH_ROWS)
+    columns = PagedColumns(source.local_path, file, group, entries, BATCH_ROWS, spares)
     left = file.metadata.row_group(group).num_rows
     while left > 0:
         columns.take(min(left, BATCH_ROWS))

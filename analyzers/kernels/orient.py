@@ -93,8 +93,8 @@ F_FIN = U1
 F_SYN = np.uint64(2)
 F_SYN_ACK = np.uint64(0x12)
 U2 = np.uint64(2)
-U6 = np.uint64(6)
-U63 = np.uint64(63)
+U3 = np.uint64(3)
+U7 = np.uint64(7)
 
 
 @kernel
@@ -155,18 +155,19 @@ def place_records(parsed: Any, count: Any, oriented: Any, state: Any, observer_n
 @kernel
 def decide(parsed: Any, kept: Any, count: Any, oriented: Any, service_ports: Any, state: Any) -> None:
     """Who serves, into O_FORWARD and O_STATE; O_META; and the times of the records that count."""
+    known = oriented[O_STATE]
+    for i in range(count):  # apart from what follows: places in a table are no vector code
+        low = min(parsed[P_SPORT, i], parsed[P_DPORT, i]) & MASK16  # records that do not count may hold anything
+        known[i] = np.uint64(service_ports[low >> U3] >> (low & U7)) & U1
     for i in range(count):
         flags = parsed[P_FLAGS, i]
         sport = parsed[P_SPORT, i]
         dport = parsed[P_DPORT, i]
         protocol = parsed[P_PROTOCOL, i]
-        low = min(sport, dport)
         told = (U0 - np.uint64(protocol == TCP)) & (U0 - np.uint64(flags != NO_FLAGS))
         opening = told & (U0 - ((flags & F_SYN) >> U1))
         ported = np.uint64(protocol == TCP) | np.uint64(protocol == UDP) | np.uint64(protocol == SCTP)
-        # records that do not count may hold anything
-        well_known = (service_ports[(low & MASK16) >> U6] >> (low & U63)) & U1
-        served = ported & well_known & np.uint64(max(sport, dport) >= EPHEMERAL)
+        served = ported & known[i] & np.uint64(max(sport, dport) >= EPHEMERAL)
         asks = U0 - np.uint64((flags & F_SYN_ACK) == F_SYN)
         forward = (asks & opening) | ((U0 - np.uint64(dport < sport)) & ~opening)
         evidence = (opening & (U2 + forward)) | (~opening & U8)  # SYN is 1, SYN-ACK 2

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analyzers.kernels.addresses import BAD, parse_address
-from analyzers.kernels.jit import kernel
+from analyzers.kernels.jit import kernel, load64, trailing_zeros
 from analyzers.kernels.record import (
     NO_FLAGS,
     P_BYTES,
@@ -62,7 +62,7 @@ class RecordColumns(NamedTuple):
     What is null has no value to rely on in its column. Places in dictionaries are never trusted to be inside them.
     """
 
-    valid: NDArray[np.uint8]  # [V_COUNT, at least n / 8] bitmaps, lowest bit first; 0: null, or no such column
+    valid: NDArray[np.uint8]  # [V_COUNT, at least n / 8] bitmaps, lowest bit first, whole words; 0: null, or no column
     src: NDArray[np.int32]  # place of pkt-srcaddr where the file has it, else of srcaddr
     dst: NDArray[np.int32]
     src_plain: NDArray[np.int32]  # srcaddr and dstaddr, for the dashes of the pkt- ones
@@ -234,8 +234,9 @@ def read_record(columns: Any, at: Any, parsed: Any, to: Any) -> Any:
 @kernel
 def plain_number(values: Any, start: Any, n: Any, limit: Any, out: Any, odd: Any) -> None:
     """values[start : start + n] into out[:n]; what is negative or above `limit` marks its row in `odd`."""
+    part = values[start : start + n]
     for row in range(n):
-        value = np.uint64(np.int64(values[start + row]))
+        value = np.uint64(np.int64(part[row]))
         out[row] = value
         odd[row] |= U1 if value > limit else U0
 
@@ -261,22 +262,25 @@ def plain_address(places: Any, table: Any, start: Any, n: Any, hi: Any, lo: Any,
 def plain_code(places: Any, codes: Any, start: Any, n: Any, out: Any) -> None:
     """codes[place] of each row into out[:n]."""
     last = np.uint32(codes.size - 1)
+    part = places[start : start + n]
     for row in range(n):
-        out[row] = np.uint64(codes[min(np.uint32(places[start + row]), last)])
+        out[row] = np.uint64(codes[min(np.uint32(part[row]), last)])
 
 
 @kernel
 def mark_nulls(columns: Any, start: Any, n: Any, odd: Any) -> None:
-    """Mark in `odd` the rows that are null in a needed column. `start` is a multiple of 8."""
-    first = start >> 3
-    for byte in range((n + 7) >> 3):
-        all_valid = np.uint8(255)
+    """Mark in `odd` the rows that are null in a needed column. `start` is a multiple of 64, and `valid` has as many
+    bits."""
+    for word in range((n + 63) >> 6):
+        nulls = U0
         for column in range(V_COUNT):
             if columns.needed[column] != 0:
-                all_valid &= columns.valid[column, first + byte]
-        if all_valid != 255:
-            for row in range(byte << 3, min((byte << 3) + 8, n)):
-                odd[row] |= U0 if (all_valid >> (row & 7)) & 1 else U1
+                nulls |= ~load64(columns.valid[column], (start >> 3) + (word << 3))
+        while nulls != U0:
+            row = (word << 6) + np.int64(trailing_zeros(nulls))
+            nulls &= nulls - U1
+            if row < n:
+                odd[row] = U1
 
 
 @kernel

@@ -141,7 +141,7 @@ class Tables(NamedTuple):
 class Facts(NamedTuple):
     """What the kernel may look up; the same for all threads."""
 
-    service_ports: NDArray[np.uint64]  # uint64[1024]: a bit for each well-known service port below the ephemeral range
+    service_ports: NDArray[np.uint8]  # uint8[8192]: a bit for each well-known service port below the ephemeral range
     cut_index: NDArray[np.uint64]
     cut_keys: NDArray[np.uint64]
     cut_times: NDArray[np.uint64]
