@@ -36,7 +36,7 @@ from analyzers.kernels.text import PADDING, Facts, Reason, Stop, new_scratch, pa
 if TYPE_CHECKING:
     from analyzers.ingest.parquet_reading import RowGroupReader
 
-BUFFER_BYTES = 1 << 20
+BUFFER_BYTES = 1 << 21
 RANGE_BYTES = 32 << 20
 """Plain files above this are read in parts of about this size by several threads."""
 

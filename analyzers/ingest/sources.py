@@ -20,7 +20,7 @@ INFLATE_ERROR = cast(type[Exception], igzip_lib.IsalError)  # its type stub says
 GZIP_MAGIC = b"\x1f\x8b"
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 READ_BYTES = 1024 * 1024
-INFLATE_BYTES = 128 * 1024  # small enough to stay in the cache until it is parsed
+INFLATE_BYTES = 256 * 1024  # small enough to stay in the cache until it is parsed
 ZSTD_WINDOW = 128 * 1024 * 1024
 """Largest zstd window that is accepted: memory per stream. `zstd` itself refuses more without --memory."""
 

@@ -311,7 +311,7 @@ class WorkerTables:
         while used + blocks * (BLOCK_BYTES + BLOCK_ROWS) + 64 + arena_bytes > arena.size:
             arena = _doubled(arena, used)
         size = index.size
-        while 2 * (count + blocks * BLOCK_ROWS) > size:
+        while 4 * (count + blocks * BLOCK_ROWS) > 3 * size:
             size *= 2
         if size != index.size:
             index = np.zeros(size, np.uint64)

@@ -58,6 +58,9 @@ MAPPED = np.uint64(0xFFFF_0000_0000)
 SIX_BYTES = np.uint64(0xFFFF_FFFF_FFFF)
 ACCEPT6 = np.uint64(int.from_bytes(b"ACCEPT", "little"))
 REJECT6 = np.uint64(int.from_bytes(b"REJECT", "little"))
+ACCEPT_O = np.uint64(int.from_bytes(b"ACCEPT O", "little"))
+REJECT_O = np.uint64(int.from_bytes(b"REJECT O", "little"))
+LETTER_K = np.uint64(ord("K"))
 TWO_BYTES = np.uint64(0xFFFF)
 OK2 = np.uint64(int.from_bytes(b"OK", "little"))
 
@@ -225,6 +228,20 @@ def status_column(
     for row in range(n):
         fits = ((words[row] & TWO_BYTES) == OK2) & (lengths[row] == np.uint64(2))
         wrong[row] |= U0 if fits else U1
+
+
+@kernel
+def outcome_columns(buffer: Any, separators: Any, bases: Any, n: Any, field: Any, out: Any, wrong: Any) -> None:
+    """`verdict_column` and `status_column` of two neighbours at once."""
+    for row in range(n):
+        at = bases[row] + field
+        before = np.uint64(separators[at])
+        word = load64(buffer, before + U1)
+        accepts, rejects = word ^ ACCEPT_O, word ^ REJECT_O
+        sizes = (np.uint64(separators[at + U1]) - before) ^ U7
+        sizes |= (np.uint64(separators[at + U1 + U1]) - before) ^ TEN
+        out[row] = U1 if accepts == U0 else np.uint64(2)
+        wrong[row] |= sizes | min(accepts, rejects) | (np.uint64(buffer[before + U8 + U1]) ^ LETTER_K)
 
 
 @kernel

@@ -21,6 +21,7 @@ from analyzers.kernels.jit import PERMUTES, kernel
 from analyzers.kernels.orient import add_oriented, place_records
 from analyzers.kernels.record import (
     NO_FLAGS,
+    O_HASH,
     O_OBSERVER,
     ORIENTED_WORDS,
     P_BYTES,
@@ -417,7 +418,7 @@ def text_room(count: Any, index: Any, names: Any, arena: Any, blocks: Any) -> An
     used = np.int64((names[count - 1, 3] & MASK32) + (names[count - 1, 3] >> U32)) if count > 0 else 0
     return (
         count + blocks * BLOCK_ROWS <= names.shape[0]
-        and 2 * (count + blocks * BLOCK_ROWS) <= index.size
+        and 4 * (count + blocks * BLOCK_ROWS) <= 3 * index.size
         and used + blocks * (BLOCK_BYTES + BLOCK_ROWS) + 64 <= arena.size
     )
 
@@ -554,14 +555,17 @@ def read_columns(buffer: Any, n: Any, scratch: Any) -> None:
     read_numbers(buffer, scratch, n, C_BYTES, LIMIT, P_BYTES)
     read_times(buffer, scratch, n, C_START, P_FIRST)
     read_times(buffer, scratch, n, C_END, P_LAST)
-    if fields[C_ACTION] == MISSING:
-        parsed[P_VERDICT][:n] = U0
+    if fields[C_ACTION] != MISSING and fields[C_ACTION] + U1 == fields[C_STATUS]:
+        c.outcome_columns(buffer, separators, bases, n, fields[C_ACTION], parsed[P_VERDICT], wrong)
     else:
-        c.verdict_column(
-            buffer, separators, bases, n, fields[C_ACTION], words, lengths, parsed[P_VERDICT], wrong
-        )  # fmt: skip
-    if fields[C_STATUS] != MISSING:
-        c.status_column(buffer, separators, bases, n, fields[C_STATUS], words, lengths, wrong)
+        if fields[C_ACTION] == MISSING:
+            parsed[P_VERDICT][:n] = U0
+        else:
+            c.verdict_column(
+                buffer, separators, bases, n, fields[C_ACTION], words, lengths, parsed[P_VERDICT], wrong
+            )  # fmt: skip
+        if fields[C_STATUS] != MISSING:
+            c.status_column(buffer, separators, bases, n, fields[C_STATUS], words, lengths, wrong)
     if fields[C_FLAGS] == MISSING:
         parsed[P_FLAGS][:n] = NO_FLAGS
     else:
@@ -643,7 +647,7 @@ def add_records(count: Any, tables: Any, facts: Any, scratch: Any) -> None:
     place_records(scratch.parsed, count, scratch.oriented, state, tables.observer_network)
     mark_windows(
         scratch.parsed, scratch.kept, count, scratch.oriented[O_OBSERVER], state, tables.observer_names,
-        tables.window_index, tables.windows,
+        tables.window_index, tables.windows, scratch.oriented[O_HASH],
     )  # fmt: skip
     add_oriented(
         scratch.parsed, scratch.kept, count, scratch.oriented, scratch.epochs, tables, facts, scratch.connection_batch

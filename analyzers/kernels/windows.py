@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from analyzers.kernels.jit import kernel, trailing_zeros
+from analyzers.kernels.jit import inlined, kernel, trailing_zeros
 from analyzers.kernels.record import (
     P_FIRST,
     P_LAST,
@@ -40,52 +40,89 @@ KEPT, NODATA, SKIPDATA = 1, 2, 3
 
 @kernel
 def mark_windows(
-    parsed: Any, kept: Any, count: Any, observers: Any, state: Any, names: Any, index: Any, rows: Any
-) -> None:
+    parsed: Any, kept: Any, count: Any, observers: Any, state: Any, names: Any, index: Any, rows: Any, bits: Any
+) -> None:  # fmt: skip
     """Enter the windows of records parsed[:, :count] whose interface, observers[i], is known.
 
-    `names` uint64[all observers, OBSERVER_WORDS]. The caller guarantees room for two more rows a record.
+    `names` uint64[all observers, OBSERVER_WORDS]; `bits` uint64[>= count] is scratch. The caller guarantees room for
+    two more rows a record.
     """
     slot_seconds = np.uint64(state[S_SLOT_SECONDS])
-    # x // part_seconds for x below slot_seconds by a multiplication: exact while slot_seconds * part_seconds < 2^57
-    part_inverse = (U1 << U57) // (slot_seconds // PARTS) + U1
-    slot = U0
-    slot_begin = U0
+    firsts, lasts = parsed[P_FIRST], parsed[P_LAST]
+    earliest = ALL_ONES
+    latest = U0
     for i in range(count):
-        if kept[i] == 0:
+        there = kept[i] != 0
+        earliest = min(earliest, firsts[i] if there else ALL_ONES)
+        latest = max(latest, max(firsts[i], lasts[i]) if there else U0)
+    if earliest > latest:
+        return
+    slot = earliest // slot_seconds
+    if earliest == U0 or latest - slot * slot_seconds >= slot_seconds:
+        mark_one_by_one(parsed, kept, count, observers, state, names, index, rows)
+        return
+    # all in one slot, as neighbours mostly are
+    slot_begin = slot * slot_seconds
+    inverse = part_inverse(slot_seconds)
+    for i in range(count):
+        begin = ((firsts[i] - slot_begin) * inverse) >> U57
+        end = ((max(lasts[i], firsts[i]) - slot_begin) * inverse) >> U57
+        bits[i] = (ALL_ONES >> (U63 - (end - begin))) << begin
+    for i in range(count):
+        observer = observers[i]
+        if kept[i] == 0 or observer == U0:
             continue
+        now = names[observer]
+        if kept[i] == KEPT and now[N_SLOT] == ((observer << U40) | slot):
+            now[N_SEEN] |= bits[i]
+        else:
+            mark(now, observer, slot, bits[i], kept[i], True, state, index, rows)
+
+
+@inlined
+def part_inverse(slot_seconds: Any) -> Any:
+    """What a time in a slot is multiplied by: the product's bits from 57 on are the number of its part.
+
+    Exact while slot_seconds * slot_seconds / PARTS < 2^57.
+    """
+    return (U1 << U57) // (slot_seconds // PARTS) + U1
+
+
+@kernel
+def mark_one_by_one(
+    parsed: Any, kept: Any, count: Any, observers: Any, state: Any, names: Any, index: Any, rows: Any
+) -> None:
+    """`mark_windows` of records that are not all in one slot."""
+    slot_seconds = np.uint64(state[S_SLOT_SECONDS])
+    inverse = part_inverse(slot_seconds)
+    for i in range(count):
         observer = observers[i]
         first = parsed[P_FIRST, i]
         last = max(parsed[P_LAST, i], first)
-        if observer == U0 or last == U0:
+        if kept[i] == 0 or observer == U0 or last == U0:
             continue
-        if first - slot_begin >= slot_seconds:  # neighbours mostly lie in one slot
-            slot = first // slot_seconds
-            slot_begin = slot * slot_seconds
-        begin = ((first - slot_begin) * part_inverse) >> U57
-        end = ((last - slot_begin) * part_inverse) >> U57
+        slot = first // slot_seconds
+        to_slot = last // slot_seconds
+        begin = ((first - slot * slot_seconds) * inverse) >> U57
+        end = ((last - to_slot * slot_seconds) * inverse) >> U57
         now = names[observer]
-        if last - slot_begin >= slot_seconds:
-            to_slot = last // slot_seconds
-            end = ((last - to_slot * slot_seconds) * part_inverse) >> U57
-            mark(now, observer, slot, begin, PARTS - U1, kept[i], True, state, index, rows)
-            mark(now, observer, to_slot, U0, end, kept[i], False, state, index, rows)
-        elif kept[i] == KEPT and now[N_SLOT] == ((observer << U40) | slot):
-            now[N_SEEN] |= (ALL_ONES >> (U63 - (end - begin))) << begin
-        else:
-            mark(now, observer, slot, begin, end, kept[i], True, state, index, rows)
+        if to_slot == slot:
+            mark(now, observer, slot, (ALL_ONES >> (U63 - (end - begin))) << begin, kept[i], True, state, index, rows)
+            continue
+        rest = (ALL_ONES >> (U63 - (PARTS - U1 - begin))) << begin
+        mark(now, observer, slot, rest, kept[i], True, state, index, rows)
+        mark(now, observer, to_slot, ALL_ONES >> (U63 - end), kept[i], False, state, index, rows)
 
 
 @kernel
 def mark(
-    now: Any, observer: Any, slot: Any, begin: Any, end: Any, kind: Any, counted: Any, state: Any, index: Any, rows: Any
-) -> None:  # fmt: skip
-    """Mark parts begin to end of a slot beside the name `now` of an observer, and count the record there."""
+    now: Any, observer: Any, slot: Any, bits: Any, kind: Any, counted: Any, state: Any, index: Any, rows: Any
+) -> None:
+    """Mark the parts `bits` of a slot beside the name `now` of an observer, and count the record there."""
     key = (observer << U40) | slot
     if now[N_SLOT] != key:
         close_window(now, state, index, rows)
         now[N_SLOT] = key
-    bits = (ALL_ONES >> (U63 - (end - begin))) << begin
     if kind == SKIPDATA:
         now[N_LOST] |= bits
         now[N_COUNTS] += U1 if counted else U0

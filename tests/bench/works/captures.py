@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import resource
 import shutil
 import statistics
 import subprocess
@@ -15,6 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.bench.engines import peak_memory
 from tests.bench.result import Result
 
 TITLE = "Captures"
@@ -236,5 +236,5 @@ def _broken(seconds: dict[str, float], runs: dict[str, list[Run]]) -> list[str]:
 
 if __name__ == "__main__":
     result = INSIDE[sys.argv[1]](sys.argv[2])
-    result["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    result["peak_mb"] = peak_memory() >> 20
     print(json.dumps(result))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from policygen.model import PodPeer, PortRange, Rule, Selector
+from tests.bench.engines import peak_memory
 from tests.bench.judge_world import Shape, manifests, world
 from tests.bench.result import Result
 
@@ -268,5 +268,5 @@ def _detail(answer: Answer) -> str:
 
 if __name__ == "__main__":
     outcome = WORKS[sys.argv[1]]()
-    outcome["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    outcome["peak_mib"] = peak_memory() / 2**20
     print(json.dumps(outcome))
