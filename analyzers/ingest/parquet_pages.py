@@ -37,6 +37,11 @@ V1_ROWS, V1_ENCODING, V1_LEVELS = 1, 2, 3  # of the structs of data pages and di
 V2_ROWS, V2_ENCODING, V2_LEVEL_BYTES, V2_REPETITION_BYTES, V2_COMPRESSED = 1, 4, 5, 6, 7
 
 
+READ_AT_ONCE = 64 << 20
+"""Bytes of a row group that are read into memory. Mapping them costs more; and where a mapped file is cut short, the
+process ends."""
+
+
 class UnreadPages(Exception):
     """Pages that are damaged, or of a kind that is left to pyarrow."""
 
@@ -54,33 +59,6 @@ def readable(column: Any, kind: str, chunk: Any, *, number: bool) -> bool:
     )
 
 
-class RowGroupBytes:
-    """The bytes of the column chunks of a row group, mapped as long as this is held."""
-
-    def __init__(self, path: str, chunks: Mapping[str, Any]) -> None:
-        """`chunks`: metadata of those that are wanted, by the names of their columns."""
-        self._spans: dict[str, tuple[int, int]] = {}
-        for name, chunk in chunks.items():
-            start = chunk.data_page_offset
-            if chunk.has_dictionary_page and 0 < chunk.dictionary_page_offset < start:
-                start = chunk.dictionary_page_offset
-            self._spans[name] = (start, start + chunk.total_compressed_size)
-        first = min(start for start, _ in self._spans.values()) // mmap.ALLOCATIONGRANULARITY
-        self._first = first * mmap.ALLOCATIONGRANULARITY
-        last = max(end for _, end in self._spans.values())
-        with Path(path).open("rb") as file:
-            if self._first < 0 or not self._first < last <= file.seek(0, 2):
-                raise UnreadPages
-            self._bytes = np.frombuffer(
-                mmap.mmap(file.fileno(), last - self._first, access=mmap.ACCESS_READ, offset=self._first), np.uint8
-            )
-
-    def chunk(self, name: str) -> NDArray[np.uint8]:
-        """Of one column."""
-        start, end = self._spans[name]
-        return self._bytes[start - self._first : end - self._first]
-
-
 class Spare:
     """Arrays of a column that are used again for its next chunk: memory that is fresh costs more than filling it."""
 
@@ -93,6 +71,41 @@ class Spare:
         if found is None or found.size < size or found.dtype != kind:
             found = self._arrays[name] = np.zeros(size, kind)
         return found
+
+
+class RowGroupBytes:
+    """The bytes of the column chunks of a row group: read, or mapped where they are many."""
+
+    def __init__(self, path: str, chunks: Mapping[str, Any], spare: Spare) -> None:
+        """`chunks`: metadata of those that are wanted, by the names of their columns. Raises UnreadPages where the file
+        ends before they do."""
+        self._spans: dict[str, tuple[int, int]] = {}
+        for name, chunk in chunks.items():
+            start = chunk.data_page_offset
+            if chunk.has_dictionary_page and 0 < chunk.dictionary_page_offset < start:
+                start = chunk.dictionary_page_offset
+            self._spans[name] = (start, start + chunk.total_compressed_size)
+        first = min(start for start, _ in self._spans.values()) // mmap.ALLOCATIONGRANULARITY
+        self._first = first * mmap.ALLOCATIONGRANULARITY
+        last = max(end for _, end in self._spans.values())
+        with Path(path).open("rb") as file:
+            if self._first < 0 or not self._first < last <= file.seek(0, 2):
+                raise UnreadPages
+            size = last - self._first
+            if size <= READ_AT_ONCE:
+                self._bytes = spare.array("bytes", size, np.uint8)[:size]
+                file.seek(self._first)
+                if file.readinto(self._bytes.data) != size:
+                    raise UnreadPages
+                self._bytes.flags.writeable = False
+            else:
+                mapped = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ, offset=self._first)
+                self._bytes = np.frombuffer(mapped, np.uint8)
+
+    def chunk(self, name: str) -> NDArray[np.uint8]:
+        """Of one column."""
+        start, end = self._spans[name]
+        return self._bytes[start - self._first : end - self._first]
 
 
 class ColumnPages:
@@ -352,7 +365,7 @@ class PagedColumns:
             raise UnreadPages  # nested columns
         places = {name: arrow.names.index(name) for name in entries}
         chunks = {name: described.column(place) for name, place in places.items()}
-        stored = RowGroupBytes(path, chunks)
+        stored = RowGroupBytes(path, chunks, spares[""])
         self._columns: dict[str, NumberPages | TextPages] = {}
         for name, meaning in entries.items():
             column, chunk = schema.column(places[name]), chunks[name]

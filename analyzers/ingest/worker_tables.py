@@ -41,6 +41,9 @@ RESERVED_ROWS = 1 << 27
 """Address space that a row store asks for at first (8 GiB for service rows); pages never touched cost nothing."""
 
 
+SMALL_PAGES = 2 << 20
+"""Bytes at the beginning of a row store that have pages of the usual size."""
+
 MAP_NORESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000 if sys.platform == "linux" else 0)
 """Not every Python names the flag; without it address space counts as memory where overcommitting is off."""
 
@@ -55,13 +58,14 @@ class TooManyNames(ValueError):
 def reserve_rows(words: int, rows: int = RESERVED_ROWS, large_pages: bool = True) -> NDArray[np.uint64]:
     """uint64[n, words] in untouched address space; n is halved until the system grants it.
 
-    `large_pages`: for rows that are met in no order, small pages miss in the TLB; but few rows take a whole one.
+    `large_pages`: for rows that are met in no order, small pages miss in the TLB. The first rows have small ones, for
+    tables that stay small: a large page costs as much as 512 of them.
     """
     while True:
         try:
             space = mmap.mmap(-1, rows * words * 8, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_NORESERVE)
-            if large_pages and hasattr(mmap, "MADV_HUGEPAGE"):
-                space.madvise(mmap.MADV_HUGEPAGE)
+            if large_pages and hasattr(mmap, "MADV_HUGEPAGE") and len(space) > SMALL_PAGES:
+                space.madvise(mmap.MADV_HUGEPAGE, SMALL_PAGES)
             return np.frombuffer(space, np.uint64).reshape(-1, words)
         except (OSError, OverflowError, ValueError):
             rows //= 2
@@ -251,7 +255,7 @@ class WorkerTables:
             rows = _doubled(rows, count)
             changed[rows_name] = rows
         size = index.size
-        while 4 * (count + margin) > 3 * size:
+        while t.INDEX_SLOTS * (count + margin) > t.INDEX_ROWS * size:
             size *= 4 if size < 1 << 20 else 2
         if size != index.size:
             fresh = self._spaces[kind].cleared(size)
@@ -264,7 +268,7 @@ class WorkerTables:
         while count + margin > rows.shape[0]:
             rows = changed["windows"] = _doubled(rows, count)
         size = index.size
-        while 2 * (count + margin) > size:
+        while t.INDEX_SLOTS * (count + margin) > t.INDEX_ROWS * size:
             size *= 2
         if size != index.size:
             changed["window_index"] = self._spaces["window"].cleared(size)
@@ -311,7 +315,7 @@ class WorkerTables:
         while used + blocks * (BLOCK_BYTES + BLOCK_ROWS) + 64 + arena_bytes > arena.size:
             arena = _doubled(arena, used)
         size = index.size
-        while 4 * (count + blocks * BLOCK_ROWS) > 3 * size:
+        while t.INDEX_SLOTS * (count + blocks * BLOCK_ROWS) > t.INDEX_ROWS * size:
             size *= 2
         if size != index.size:
             index = np.zeros(size, np.uint64)

@@ -36,6 +36,8 @@ from analyzers.kernels.tables import (
     FIN_A,
     FIN_B,
     HIGH32,
+    INDEX_ROWS,
+    INDEX_SLOTS,
     MASK16,
     MASK32,
     SYN_A,
@@ -203,7 +205,7 @@ def add_packets(packets: Any, n: Any, network: Any, observer: Any, facts: Any, t
     """Add the first `n` packets to the target; what lies outside of the window of time, and ICMP errors, which quote a
     packet that never arrived, are counted only.
 
-    The caller guarantees room: n rows in the table, an index at most half full afterwards, n flows.
+    The caller guarantees room: n rows in the table, an index with INDEX_SLOTS for INDEX_ROWS of them, n flows.
     """
     counters, batch, small = target.counters, target.batch, target.small
     index, rows, slots = target.slots, target.rows, target.flows.slots
@@ -294,7 +296,7 @@ def aggregate_capture(
         if not make_room_for_flows(target.flows, PACKETS_AT_ONCE) and not flush(network, observer, target):
             return walked, ROOM
         count = counters[C_CONNECTIONS] + PACKETS_AT_ONCE  # what was flushed took room
-        if count > target.rows.shape[0] or 2 * count > target.slots.size:
+        if count > target.rows.shape[0] or INDEX_SLOTS * count > INDEX_ROWS * target.slots.size:
             return walked, ROOM
         send_scouts(buf, linktype < 0, state)
         if linktype < 0:

@@ -16,6 +16,8 @@ from analyzers.kernels.jit import inlined, kernel, prefetch
 from analyzers.kernels.tables import (
     ALL_TIME,
     HIGH32,
+    INDEX_ROWS,
+    INDEX_SLOTS,
     MASK16,
     MASK32,
     MIX1,
@@ -193,7 +195,7 @@ def flush_flows(flows: Any, scope: Any, index: Any, rows: Any, count: Any, scrat
     at, total = flows.counts[F_FLUSHED], flows.counts[F_COUNT]
     span = np.uint64(flows.counts[F_SPAN])
     while True:
-        now = min(min(scratch.shape[0], total - at), min(rows.shape[0], index.size // 2) - count)
+        now = min(min(scratch.shape[0], total - at), min(rows.shape[0], index.size * INDEX_ROWS // INDEX_SLOTS) - count)
         if now <= 0:
             break
         for i in range(now):

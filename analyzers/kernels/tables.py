@@ -67,6 +67,10 @@ MIX2 = np.uint64(0xD6E8_FEB8_6659_FD93)
 MIX3 = np.uint64(0xC2B2_AE3D_27D4_EB4F)
 
 
+INDEX_ROWS, INDEX_SLOTS = 3, 4
+"""An index points to at most three rows for four slots: whoever adds rows and whoever makes room goes by that."""
+
+
 @inlined
 def mix(value: Any) -> Any:
     """A uint64 with its bits spread over all positions."""

@@ -56,6 +56,8 @@ from analyzers.kernels.record import (
 from analyzers.kernels.separators import BLOCK_BYTES, BLOCK_ROWS, SEPARATOR_ROOM, index_block, split_rows
 from analyzers.kernels.tables import (
     CONNECTION_WORDS,
+    INDEX_ROWS,
+    INDEX_SLOTS,
     MASK32,
     NAME_WORDS,
     U0,
@@ -393,18 +395,18 @@ def room(tables: Any) -> Any:
     state = tables.state
     return (
         state[S_SERVICES] + BLOCK_ROWS <= tables.services.shape[0]
-        and 4 * (state[S_SERVICES] + BLOCK_ROWS) <= 3 * tables.service_index.size
+        and INDEX_SLOTS * (state[S_SERVICES] + BLOCK_ROWS) <= INDEX_ROWS * tables.service_index.size
         and state[S_CONNECTIONS] + BLOCK_ROWS <= tables.connections.shape[0]
-        and 4 * (state[S_CONNECTIONS] + BLOCK_ROWS) <= 3 * tables.connection_index.size
+        and INDEX_SLOTS * (state[S_CONNECTIONS] + BLOCK_ROWS) <= INDEX_ROWS * tables.connection_index.size
         and state[S_ADDRESSES] + 2 * BLOCK_ROWS <= tables.addresses.shape[0]
-        and 4 * (state[S_ADDRESSES] + 2 * BLOCK_ROWS) <= 3 * tables.address_index.size
+        and INDEX_SLOTS * (state[S_ADDRESSES] + 2 * BLOCK_ROWS) <= INDEX_ROWS * tables.address_index.size
         and state[S_OBSERVERS] + BLOCK_ROWS < MAX_OBSERVERS
         and state[S_NETWORKS] + NETWORK_BLOCKS * BLOCK_ROWS < MAX_NETWORKS
         and text_room(state[S_OBSERVERS], tables.observer_index, tables.observer_names, tables.observer_arena, 1)
         and state[S_OBSERVERS] + BLOCK_ROWS <= tables.lost_packets.shape[0]
         and state[S_OBSERVERS] + BLOCK_ROWS <= tables.observer_network.size
         and state[S_WINDOWS] + 2 * BLOCK_ROWS <= tables.windows.shape[0]
-        and 2 * (state[S_WINDOWS] + 2 * BLOCK_ROWS) <= tables.window_index.size
+        and INDEX_SLOTS * (state[S_WINDOWS] + 2 * BLOCK_ROWS) <= INDEX_ROWS * tables.window_index.size
         and text_room(
             state[S_NETWORKS], tables.network_index, tables.network_names, tables.network_arena, NETWORK_BLOCKS
         )
@@ -418,7 +420,7 @@ def text_room(count: Any, index: Any, names: Any, arena: Any, blocks: Any) -> An
     used = np.int64((names[count - 1, 3] & MASK32) + (names[count - 1, 3] >> U32)) if count > 0 else 0
     return (
         count + blocks * BLOCK_ROWS <= names.shape[0]
-        and 4 * (count + blocks * BLOCK_ROWS) <= 3 * index.size
+        and INDEX_SLOTS * (count + blocks * BLOCK_ROWS) <= INDEX_ROWS * index.size
         and used + blocks * (BLOCK_BYTES + BLOCK_ROWS) + 64 <= arena.size
     )
 

@@ -94,7 +94,7 @@ class _Rows:
             grown = np.zeros((2 * len(self.rows), self.rows.shape[1]), np.uint64)
             grown[: self.count] = self.rows[: self.count]
             self.rows = grown
-        if 2 * needed > self._index.size:
+        if t.INDEX_SLOTS * needed > t.INDEX_ROWS * self._index.size:
             self._index = np.zeros(4 * self._index.size, np.uint64)
             if self._service:
                 t.rehash_services(self.rows, self.count, self._index, t.ALL_TIME)

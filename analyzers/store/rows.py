@@ -208,8 +208,8 @@ def footprint(tables: WorkerTables, growing: bool = False) -> int:
         (S_ADDRESSES, t.ADDRESS_WORDS, now.address_index),
     ):
         rows, size = int(now.state[counter]), index.size
-        if growing and 2 * rows + 4096 >= size:
+        if growing and t.INDEX_SLOTS * (rows + 2048) >= t.INDEX_ROWS * size:
             size *= 4
-            rows = size // 2
+            rows = size * t.INDEX_ROWS // t.INDEX_SLOTS
         total += rows * words * 8 + size * 8
     return total
