@@ -101,17 +101,6 @@ def number_column(
         wrong[row] |= strange | (U1 if value > limit else U0)
 
 
-def aligned(kind: Any, *shape: int) -> NDArray[Any]:
-    """Zeros that begin with a cache line: a vector that is part of two lines is two accesses."""
-    count = int(np.prod(shape))
-    size = np.dtype(kind).itemsize
-    space = np.zeros(count + CACHE_LINE // size, kind)
-    skipped = (-space.ctypes.data % CACHE_LINE) // size
-    return space[skipped : skipped + count].reshape(shape)
-
-
-CACHE_LINE = 64
-
 RUN_FIELDS = 8
 """Neighbouring fields that are read at once, see `number_run`."""
 
@@ -135,9 +124,9 @@ def new_run() -> Run:
         first=np.zeros(1, np.uint64),
         numbers=np.zeros(1, np.uint64),
         targets=np.zeros(RUN_FIELDS, np.int64),
-        limits=aligned(np.uint64, RUN_FIELDS),
-        rows=aligned(np.uint64, RUN_ROWS * RUN_FIELDS),
-        leading=aligned(np.uint64, 2 * RUN_FIELDS),
+        limits=np.zeros(RUN_FIELDS, np.uint64),
+        rows=np.zeros(RUN_ROWS * RUN_FIELDS, np.uint64),
+        leading=np.zeros(2 * RUN_FIELDS, np.uint64),
     )
 
 

@@ -36,8 +36,6 @@ from analyzers.kernels.tables import (
     FIN_A,
     FIN_B,
     HIGH32,
-    INDEX_ROWS,
-    INDEX_SLOTS,
     MASK16,
     MASK32,
     SYN_A,
@@ -52,6 +50,7 @@ from analyzers.kernels.tables import (
     U48,
     connection_hash,
     epoch_of,
+    index_takes,
     joined_times,
     slice_of,
 )
@@ -296,7 +295,7 @@ def aggregate_capture(
         if not make_room_for_flows(target.flows, PACKETS_AT_ONCE) and not flush(network, observer, target):
             return walked, ROOM
         count = counters[C_CONNECTIONS] + PACKETS_AT_ONCE  # what was flushed took room
-        if count > target.rows.shape[0] or INDEX_SLOTS * count > INDEX_ROWS * target.slots.size:
+        if count > target.rows.shape[0] or not index_takes(count, target.slots):
             return walked, ROOM
         send_scouts(buf, linktype < 0, state)
         if linktype < 0:

@@ -23,9 +23,13 @@ def _instruction(definition: Callable[..., Any]) -> Callable[..., Any]:
     return cast(Callable[..., Any], intrinsic(definition))
 
 
-def _element_pointer(context: Any, builder: Any, signature: Any, args: Any, element: Any, array_at: int = 0) -> Any:
+def _element_pointer(
+    context: Any, builder: Any, signature: Any, args: Any, element: Any, array_at: int = 0, offset: Any = None
+) -> Any:  # fmt: skip
+    """Where an element of the array args[array_at] is: the one that the next argument tells, or `offset`."""
     array = _arrays.make_array(signature.args[array_at])(context, builder, args[array_at])
-    return builder.bitcast(builder.gep(array.data, [args[array_at + 1]]), element.as_pointer())
+    place = args[array_at + 1] if offset is None else offset
+    return builder.bitcast(builder.gep(array.data, [place]), element.as_pointer())
 
 
 @_instruction
@@ -165,8 +169,7 @@ def eight_numbers(
         word64 = ir.IntType(64)
 
         def pointer(array_at: int, offset: Any, kind: Any) -> Any:
-            array = _arrays.make_array(signature.args[array_at])(context, builder, args[array_at])
-            return builder.bitcast(builder.gep(array.data, [offset]), kind.as_pointer())
+            return _element_pointer(context, builder, signature, args, kind, array_at, offset)
 
         def loaded(array_at: int, offset: Any, kind: Any, align: int) -> Any:
             value = builder.load(pointer(array_at, offset, kind))

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import json
-import os
 import zlib
 from collections.abc import Iterator
 from itertools import accumulate, pairwise
@@ -20,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from analyzers.kernels.images import Image, LoadedImage, NotAnImage, linked
+from analyzers.kernels.processor import keep
 
 _CONTIGUOUS, _FORTRAN, _ALIGNED, _WRITEABLE = 0x1, 0x2, 0x100, 0x400  # as in numpy's ndarray.flags.num
 _TYPED = _CONTIGUOUS | _FORTRAN | _ALIGNED | _WRITEABLE
@@ -135,10 +135,7 @@ class MachineCode:
             content = b"".join(self.code.files)
             head["objects"] = [[len(one) for one in self.code.files], self.code.entry]
         body = json.dumps(head).encode() + b"\n" + content
-        partial = path.with_name(f"{path.name}.{os.getpid()}")
-        with contextlib.suppress(OSError):
-            partial.write_bytes(zlib.crc32(body).to_bytes(4, "little") + body)
-            partial.replace(path)
+        keep(path, zlib.crc32(body).to_bytes(4, "little") + body)
 
     @staticmethod
     def read(path: Path) -> MachineCode | None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
+import itertools
 import json
 import os
 from importlib.util import find_spec
@@ -18,6 +20,14 @@ _TELLING = {
 """Lines of /proc/cpuinfo that tell processors apart, on x86 and on ARM."""
 
 
+def keep(path: Path, content: bytes) -> None:
+    """Write a file of the cache, of which others see all or nothing; where it cannot be written, it is not."""
+    partial = path.with_name(f"{path.name}.{os.getpid()}")
+    with contextlib.suppress(OSError):
+        partial.write_bytes(content)
+        partial.replace(path)
+
+
 class Processor(NamedTuple):
     """Name and extensions."""
 
@@ -25,6 +35,7 @@ class Processor(NamedTuple):
     features: tuple[str, ...]
 
 
+@functools.cache
 def release_of(package: str) -> bytes:
     """What tells one release of a package from another, without importing it."""
     found = find_spec(package)
@@ -41,10 +52,7 @@ def this_processor(remembered: Path | None) -> Processor:
         kept = json.loads(path.read_bytes())
         return Processor(str(kept["name"]), tuple(map(str, kept["features"])))
     found = _ask()
-    partial = path.with_name(f"{path.name}.{os.getpid()}")
-    with contextlib.suppress(OSError):
-        partial.write_text(json.dumps(found._asdict()), encoding="utf-8")
-        partial.replace(path)
+    keep(path, json.dumps(found._asdict()).encode())
     return found
 
 
@@ -58,8 +66,9 @@ def _ask() -> Processor:
 def _identity() -> bytes | None:
     """What the system says of the first processor; None: nothing."""
     try:
-        first = _CPUINFO.read_text(encoding="utf-8", errors="replace").split("\n\n", 1)[0]
+        with _CPUINFO.open(encoding="utf-8", errors="replace") as lines:  # each processor costs the system time
+            first = itertools.takewhile(str.strip, lines)
+            told = sorted(line for line in first if line.split(":")[0].strip() in _TELLING)
     except OSError:
         return None
-    lines = sorted(line for line in first.splitlines() if line.split(":")[0].strip() in _TELLING)
-    return "\n".join(lines).encode() if lines else None
+    return "".join(told).encode() if told else None

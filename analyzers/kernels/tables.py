@@ -72,6 +72,12 @@ INDEX_ROWS, INDEX_SLOTS = 3, 4
 
 
 @inlined
+def index_takes(count: Any, index: Any) -> Any:
+    """Whether an index may point to so many rows."""
+    return INDEX_SLOTS * count <= INDEX_ROWS * index.size
+
+
+@inlined
 def mix(value: Any) -> Any:
     """A uint64 with its bits spread over all positions."""
     value = (value ^ (value >> U32)) * MIX2

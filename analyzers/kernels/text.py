@@ -56,13 +56,12 @@ from analyzers.kernels.record import (
 from analyzers.kernels.separators import BLOCK_BYTES, BLOCK_ROWS, SEPARATOR_ROOM, index_block, split_rows
 from analyzers.kernels.tables import (
     CONNECTION_WORDS,
-    INDEX_ROWS,
-    INDEX_SLOTS,
     MASK32,
     NAME_WORDS,
     U0,
     U1,
     U32,
+    index_takes,
     intern_spans,
 )
 from analyzers.kernels.transit import count_lost, pair_names, use_pairs
@@ -182,7 +181,7 @@ def new_scratch() -> Scratch:
     """Working memory for one thread."""
 
     def words(*shape: int) -> NDArray[np.uint64]:
-        return c.aligned(np.uint64, *shape)
+        return np.zeros(shape, np.uint64)
 
     # rows of 4096 bytes would all fall into the same few sets of the first-level cache
     columns = words(PARSED_WORDS + 4, BLOCK_ROWS + 8)
@@ -212,16 +211,17 @@ def new_scratch() -> Scratch:
     )
 
 
+LIMIT = np.uint64(1 << 63)
+MOST_PORT = np.uint64(65535)
+MOST_BYTE = np.uint64(255)
+
 # the number columns, the rows of `parsed` that they go to, and what is possible there
 NUMBER_COLUMNS = np.array([C_SPORT, C_DPORT, C_PROTOCOL, C_PACKETS, C_BYTES, C_START, C_END])
 NUMBER_TARGETS = np.array([P_SPORT, P_DPORT, P_PROTOCOL, P_PACKETS, P_BYTES, P_FIRST, P_LAST])
-NUMBER_LIMITS = np.array([(1 << 16) - 1, (1 << 16) - 1, (1 << 8) - 1, *[1 << 63] * 4], np.uint64)
+NUMBER_LIMITS = np.array([MOST_PORT, MOST_PORT, MOST_BYTE, LIMIT, LIMIT, LIMIT, LIMIT])
 
 THOUSAND = np.uint64(1000)
-LIMIT = np.uint64(1 << 63)
 MISSING = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
-MOST_PORT = np.uint64(65535)
-MOST_BYTE = np.uint64(255)
 NO_ROW = np.int64(1 << 20)
 
 
@@ -395,18 +395,18 @@ def room(tables: Any) -> Any:
     state = tables.state
     return (
         state[S_SERVICES] + BLOCK_ROWS <= tables.services.shape[0]
-        and INDEX_SLOTS * (state[S_SERVICES] + BLOCK_ROWS) <= INDEX_ROWS * tables.service_index.size
+        and index_takes(state[S_SERVICES] + BLOCK_ROWS, tables.service_index)
         and state[S_CONNECTIONS] + BLOCK_ROWS <= tables.connections.shape[0]
-        and INDEX_SLOTS * (state[S_CONNECTIONS] + BLOCK_ROWS) <= INDEX_ROWS * tables.connection_index.size
+        and index_takes(state[S_CONNECTIONS] + BLOCK_ROWS, tables.connection_index)
         and state[S_ADDRESSES] + 2 * BLOCK_ROWS <= tables.addresses.shape[0]
-        and INDEX_SLOTS * (state[S_ADDRESSES] + 2 * BLOCK_ROWS) <= INDEX_ROWS * tables.address_index.size
+        and index_takes(state[S_ADDRESSES] + 2 * BLOCK_ROWS, tables.address_index)
         and state[S_OBSERVERS] + BLOCK_ROWS < MAX_OBSERVERS
         and state[S_NETWORKS] + NETWORK_BLOCKS * BLOCK_ROWS < MAX_NETWORKS
         and text_room(state[S_OBSERVERS], tables.observer_index, tables.observer_names, tables.observer_arena, 1)
         and state[S_OBSERVERS] + BLOCK_ROWS <= tables.lost_packets.shape[0]
         and state[S_OBSERVERS] + BLOCK_ROWS <= tables.observer_network.size
         and state[S_WINDOWS] + 2 * BLOCK_ROWS <= tables.windows.shape[0]
-        and INDEX_SLOTS * (state[S_WINDOWS] + 2 * BLOCK_ROWS) <= INDEX_ROWS * tables.window_index.size
+        and index_takes(state[S_WINDOWS] + 2 * BLOCK_ROWS, tables.window_index)
         and text_room(
             state[S_NETWORKS], tables.network_index, tables.network_names, tables.network_arena, NETWORK_BLOCKS
         )
@@ -420,7 +420,7 @@ def text_room(count: Any, index: Any, names: Any, arena: Any, blocks: Any) -> An
     used = np.int64((names[count - 1, 3] & MASK32) + (names[count - 1, 3] >> U32)) if count > 0 else 0
     return (
         count + blocks * BLOCK_ROWS <= names.shape[0]
-        and INDEX_SLOTS * (count + blocks * BLOCK_ROWS) <= INDEX_ROWS * index.size
+        and index_takes(count + blocks * BLOCK_ROWS, index)
         and used + blocks * (BLOCK_BYTES + BLOCK_ROWS) + 64 <= arena.size
     )
 
@@ -436,25 +436,20 @@ def plan_run(columns: Any, field_count: Any, run: Any) -> None:
     All fields of a run are short, so that it lies within 64 bytes as a rule.
     """
     best = LEAST_RUN - 1
-    begin = -1
+    begin = end = -1
     for first in range(field_count):
         numbers = 0
-        for field in range(first, min(first + c.RUN_FIELDS, field_count)):
-            kind = short_field(columns, field)
-            if kind == 0:
-                break
-            numbers += 1 if kind == 2 else 0
+        field = first
+        while field < min(first + c.RUN_FIELDS, field_count) and short_field(columns, field) != 0:
+            numbers += 1 if short_field(columns, field) == 2 else 0
+            field += 1
         if numbers > best:
-            best = numbers
-            begin = first
+            best, begin, end = numbers, first, field
     run.first[0] = np.uint64(begin)
     run.numbers[0] = U0
     run.targets[:] = PARSED_WORDS
     if begin < 0:
         return
-    end = begin
-    while end < min(begin + c.RUN_FIELDS, field_count) and short_field(columns, end) != 0:
-        end += 1
     for column in range(NUMBER_COLUMNS.size):
         place = columns[NUMBER_COLUMNS[column]] - begin
         if 0 <= place < end - begin:
@@ -497,20 +492,17 @@ def read_numbers(buffer: Any, scratch: Any, n: Any, column: Any, limit: Any, int
 
 
 @kernel
-def read_times(buffer: Any, scratch: Any, n: Any, column: Any, into: Any) -> None:
-    """A time column, in seconds or milliseconds, into parsed[into] in seconds."""
-    read_numbers(buffer, scratch, n, column, LIMIT, into)
-    out = scratch.parsed[into]
+def to_seconds(times: Any, n: Any, wrong: Any) -> None:
+    """times[:n], in seconds or milliseconds, in seconds; what is no time is marked in `wrong`."""
     above = U0
     for row in range(n):
-        above |= out[row] >> U32
+        above |= times[row] >> U32
     if above == U0:  # seconds, all of them
         return
-    wrong = scratch.wrong
     for row in range(n):
-        time = seconds(out[row])
+        time = seconds(times[row])
         wrong[row] |= time >> U32
-        out[row] = time
+        times[row] = time
 
 
 @kernel
@@ -550,13 +542,12 @@ def read_columns(buffer: Any, n: Any, scratch: Any) -> None:
         )  # fmt: skip
     if PERMUTES and scratch.run.first[0] != MISSING:
         c.number_run(buffer, separators, bases, n, scratch.run, scratch.columns, wrong)
-    read_numbers(buffer, scratch, n, C_SPORT, MOST_PORT, P_SPORT)
-    read_numbers(buffer, scratch, n, C_DPORT, MOST_PORT, P_DPORT)
-    read_numbers(buffer, scratch, n, C_PROTOCOL, MOST_BYTE, P_PROTOCOL)
-    read_numbers(buffer, scratch, n, C_PACKETS, LIMIT, P_PACKETS)
-    read_numbers(buffer, scratch, n, C_BYTES, LIMIT, P_BYTES)
-    read_times(buffer, scratch, n, C_START, P_FIRST)
-    read_times(buffer, scratch, n, C_END, P_LAST)
+    for number in range(NUMBER_COLUMNS.size):
+        read_numbers(
+            buffer, scratch, n, NUMBER_COLUMNS[number], NUMBER_LIMITS[number], NUMBER_TARGETS[number]
+        )  # fmt: skip
+    to_seconds(parsed[P_FIRST], n, wrong)
+    to_seconds(parsed[P_LAST], n, wrong)
     if fields[C_ACTION] != MISSING and fields[C_ACTION] + U1 == fields[C_STATUS]:
         c.outcome_columns(buffer, separators, bases, n, fields[C_ACTION], parsed[P_VERDICT], wrong)
     else:

@@ -13,7 +13,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,6 +62,18 @@ def once(engine: str, path: str, threads: int = 2) -> Run:
     if done.returncode:
         raise SystemExit(f"{engine} failed on {path}:\n{done.stderr}")
     return Run(**json.loads(done.stdout.splitlines()[-1]))
+
+
+def in_turn(engines: Sequence[str], pattern: str, repeats: int) -> dict[str, list[Run]]:
+    """`repeats` runs of each engine, one after the other, after a turn that warms the page cache and is not counted."""
+    turns = [{name: once(name, pattern) for name in engines} for _ in range(repeats + 1)]
+    return {name: [turn[name] for turn in turns[1:]] for name in engines}
+
+
+def same_totals(runs: Mapping[str, list[Run]]) -> bool:
+    """Whether all runs found the same."""
+    totals = [run.totals for found in runs.values() for run in found]
+    return all(one == totals[0] for one in totals)
 
 
 def flowctl(path: str, threads: int) -> Measured:

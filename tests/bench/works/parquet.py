@@ -77,7 +77,7 @@ def run(repeats: int) -> Result:
     """Both engines in turn, `repeats` times after one that is not counted."""
     DATA.mkdir(exist_ok=True)
     path = DATA / f"flows-{ROWS}.parquet"
-    if not path.exists():  # by a process of its own: a child's peak memory is never below its parent's
+    if not path.exists():  # by a process of its own, which gives its memory back
         subprocess.run([sys.executable, "-m", "tests.bench.works.parquet", "make", str(path)], check=True)
     engines = ("flowctl", "DuckDB")
     runs: dict[str, list[dict[str, object]]] = {name: [] for name in engines}

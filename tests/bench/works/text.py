@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 
 from tests.bench.distinct_logs import write_distinct
-from tests.bench.engines import Run, once
+from tests.bench.engines import in_turn, same_totals
 from tests.bench.make_logs import write_logs
 from tests.bench.result import Result
 
@@ -99,16 +99,11 @@ def run(repeats: int) -> Result:
     for work in WORKS:
         pattern = work.files()
         engines = ("flowctl", *RIVALS, *(("inflate",) if pattern.endswith(".gz") else ()))
-        runs: dict[str, list[Run]] = {name: [] for name in engines}
-        for turn in range(repeats + 1):
-            for name in engines:
-                done = once(name, pattern)
-                if turn:  # the first turn warms the page cache
-                    runs[name].append(done)
+        runs = in_turn(engines, pattern, repeats)
         seconds = {name: statistics.median(r.seconds for r in found) for name, found in runs.items()}
         peak = {name: statistics.median(r.peak_mb for r in found) for name, found in runs.items()}
         ratio = min(seconds[name] for name in RIVALS) / seconds["flowctl"]
-        same = all(r.totals == runs["flowctl"][0].totals for name in ("flowctl", *RIVALS) for r in runs[name])
+        same = same_totals({name: runs[name] for name in ("flowctl", *RIVALS)})
         lines.append(
             f"| {work.name} | {seconds['flowctl']:.2f} | {seconds['DuckDB']:.2f} | {seconds['Polars']:.2f} "
             f"| {ratio:.1f}x (must: {work.must:g}x) | {peak['flowctl']:.0f} | {peak['DuckDB']:.0f} "
