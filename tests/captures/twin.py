@@ -174,9 +174,9 @@ class Twin:
             raise Stop("MALFORMED")
         src, dst = (str(ipaddress.ip_address(address)) for address in (packet.src, packet.dst))
         if kind == 0x0800:
-            if packet.hl < 5:
-                raise Stop("MALFORMED")
             size, protocol = packet.len or room, packet.p
+            if not 20 <= 4 * packet.hl <= size:  # RFC 791, 3.1: the total length counts the header
+                raise Stop("MALFORMED")
             key = (src, dst, packet.id, protocol)
             fragment = packet.offset or packet.mf, packet.offset
         else:
