@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from analyzers.ingest.aggregate import IngestOptions, aggregate
-from tests.captures.writing import Packet, ethernet, pcap, udp
+from captures.writing import Packet, ethernet, pcap, udp
 
 UDP = 17
 
