@@ -174,9 +174,9 @@ class Twin:
             raise Stop("MALFORMED")
         src, dst = (str(ipaddress.ip_address(address)) for address in (packet.src, packet.dst))
         if kind == 0x0800:
-            if packet.hl < 5:
-                raise Stop("MALFORMED")
             size, protocol = packet.len or room, packet.p
+            if not 20 <= 4 * packet.hl <= size:  # RFC 791, 3.1: the total length counts the header
+                raise Stop("MALFORMED")
             key = (src, dst, packet.id, protocol)
             fragment = packet.offset or packet.mf, packet.offset
         else:
@@ -187,8 +187,6 @@ class Twin:
                 key = (src, dst, header.id)
                 fragment = header.frag_off or header.m_flag, header.frag_off
         if fragment[1]:
-            if kind == 0x0800 and size < 4 * packet.hl:  # RFC 791, 3.1: the total length counts the header
-                raise Stop("MALFORMED")
             seen, first = self.fragments.get(key, (None, 0))
             if seen is None or not 0 <= time - first <= 30:
                 raise Stop("FRAGMENT")
