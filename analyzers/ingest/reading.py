@@ -30,6 +30,7 @@ from analyzers.ingest.worker_tables import WorkerTables
 from analyzers.kernels.capture_files import SMALLEST_WINDOW, CaptureReader, NotACapture
 from analyzers.kernels.connections import C_CONNECTIONS, C_ERRORS, C_FIRST, C_LAST, C_OUTSIDE, C_PACKETS, Target
 from analyzers.kernels.ipv4_flows import Flows
+from analyzers.kernels.jit import held
 from analyzers.kernels.record import S_CONNECTIONS, S_FIRST, S_LAST, S_OUTSIDE, S_RECORDS, S_SPAN
 from analyzers.kernels.text import PADDING, Facts, Reason, Stop, new_scratch, parse_lines
 
@@ -305,6 +306,7 @@ class Worker:
         self._progress = progress
         self._outer = outer
         self._scratch = new_scratch()
+        self._held_facts, self._held_scratch = held(facts), held(self._scratch)
         self._flows: Flows | None = None
         self._row_groups: RowGroupReader | None = None
         self._buffer = np.zeros(PADDING + BUFFER_BYTES + PADDING, np.uint8)
@@ -404,7 +406,7 @@ class Worker:
         while True:
             at, why = parse_lines(
                 self._buffer, at, stop, layout.columns, len(layout.fields),
-                self.tables.tables, self._facts, self._scratch,
+                self.tables.held, self._held_facts, self._held_scratch,
             )  # fmt: skip
             self._note_reasons(offset, skips)
             skips.plain |= at > PADDING and layout.lacks_packet_addresses

@@ -13,6 +13,7 @@ from analyzers.ingest.flow_logs import observer_name
 from analyzers.ingest.threads import in_parts
 from analyzers.kernels import tables as t
 from analyzers.kernels import windows as w
+from analyzers.kernels.jit import held
 from analyzers.kernels.record import (
     S_ADDRESSES,
     S_CONNECTIONS,
@@ -143,6 +144,16 @@ class WorkerTables:
             self.network(name)
         for name in sorted(interfaces):
             self.tables.observer_network[self.observer(name)] = interfaces[name]
+
+    @property
+    def tables(self) -> Tables:
+        """The arrays as they are now; those that are too small are replaced, see `make_room`."""
+        return self._tables
+
+    @tables.setter
+    def tables(self, tables: Tables) -> None:
+        self._tables = tables
+        self.held = held(tables)  # for kernels
 
     # -- strings -----------------------------------------------------------------------------------------------
 

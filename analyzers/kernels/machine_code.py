@@ -33,6 +33,18 @@ Results = str | list[Any]
 _Native = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p)  # lets go of the GIL
 
 
+class Held:
+    """A tuple of arrays that kernels are given again and again, taken apart once."""
+
+    __slots__ = ("kinds", "value", "words")
+
+    def __init__(self, value: tuple[Any, ...]) -> None:
+        self.value = value
+        self.kinds: list[Any] = []
+        self.words: list[int] = []
+        take_apart((value,), self.kinds, self.words)
+
+
 def take_apart(arguments: tuple[Any, ...], kinds: list[Any], words: list[int]) -> None:
     """Append to `kinds` what tells the arguments' types apart, and to `words` their int64 for the code.
 
@@ -51,6 +63,9 @@ def take_apart(arguments: tuple[Any, ...], kinds: list[Any], words: list[int]) -
         elif kind is bool:
             kinds.append(kind)
             words.append(value)
+        elif kind is Held:
+            kinds += value.kinds
+            words += value.words
         elif isinstance(value, tuple):
             kinds.append(kind)
             kinds.append(len(value))
