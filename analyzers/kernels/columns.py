@@ -21,7 +21,8 @@ from analyzers.kernels.jit import (
     inlined,
     kernel,
     load64,
-    quad_pair,
+    mark_places,
+    quad_pairs,
     shuffled_pair,
     transpose8,
     zero_mask16,
@@ -30,10 +31,12 @@ from analyzers.kernels.jit import (
 U0 = np.uint64(0)
 U1 = np.uint64(1)
 U3 = np.uint64(3)
+U5 = np.uint64(5)
 U7 = np.uint64(7)
 U8 = np.uint64(8)
 U15 = np.uint64(15)
 U16 = np.uint64(16)
+U24 = np.uint64(24)
 U32 = np.uint64(32)
 U56 = np.uint64(56)
 U63 = np.uint64(63)
@@ -54,6 +57,9 @@ DASH = np.uint64(45)
 DIGITS4 = np.uint64(0x0F_0000_000F)
 NOT_BYTES = np.uint64(0xFFFF_FF00_FFFF_FF00)
 BYTE = np.uint64(0xFF)
+BEHIND = np.uint64(0x0101_0101_0101_0100)
+EIGHT_ONES = np.uint64(0x0101_0101_0101_0101)
+NOT_1_TO_3 = np.uint64(0xFCFC_FCFC_FCFC_FCFC)
 MAPPED = np.uint64(0xFFFF_0000_0000)
 SIX_BYTES = np.uint64(0xFFFF_FFFF_FFFF)
 ACCEPT6 = np.uint64(int.from_bytes(b"ACCEPT", "little"))
@@ -159,18 +165,38 @@ def eight_digits(value: Any) -> Any:
 
 @kernel
 def quad_columns(
-    buffer: Any, separators: Any, bases: Any, n: Any, field: Any, first: Any, second: Any, wrong: Any
-) -> None:
-    """IPv4 addresses of two neighbouring fields into first[:n] and second[:n] (mapped); only where PERMUTES."""
+    buffer: Any, separators: Any, bases: Any, n: Any, field: Any, words: Any, starts: Any, first: Any, second: Any,
+    wrong: Any,
+) -> None:  # fmt: skip
+    """IPv4 addresses of two neighbouring fields into first[:n] and second[:n] (mapped); only where PERMUTES.
+
+    In steps that are short: a processor has few of them at work at once where each needs the one before.
+    `words` and `starts` are working memory; what is behind [:n] may be overwritten.
+    """
     for row in range(n):
         at = bases[row] + field
         begin = np.uint64(separators[at]) + U1
-        middle = np.uint64(separators[at + U1]) - begin
-        end = np.uint64(separators[at + U1 + U1]) - begin
-        pair, strange = quad_pair(buffer, begin, middle, end)
-        first[row] = MAPPED | (pair >> U32)
-        second[row] = MAPPED | (pair & LOW32)
+        starts[row] = begin
+        first[row] = np.uint64(separators[at + U1]) - begin
+        length = np.uint64(separators[at + U1 + U1]) - begin
+        words[row], marks = mark_places(buffer, begin, length)
+        second[row] = (marks ^ U8) | (length >> U5)
+    for row in range(n):
+        ends = words[row]
+        sizes = ends - ((ends << U8) + BEHIND)
+        strange = (sizes | (sizes - EIGHT_ONES)) & NOT_1_TO_3
+        wrong[row] |= strange | second[row] | (((ends >> U24) & BYTE) ^ first[row])
+    last = np.uint64(n - 1)
+    for row in range(U0, np.uint64(n), U1 + U1):
+        other = min(row + U1, last)
+        words[row], words[other], strange, others = quad_pairs(
+            buffer, starts[row], starts[other], words[row], words[other]
+        )  # fmt: skip
         wrong[row] |= strange
+        wrong[other] |= others
+    for row in range(n):
+        first[row] = MAPPED | (words[row] >> U32)
+        second[row] = MAPPED | (words[row] & LOW32)
 
 
 @kernel

@@ -266,57 +266,76 @@ def transpose8(_typing: Any, rows: Any, at: Any, columns: Any, targets: Any, to:
 
 
 @_instruction
-def quad_pair(_typing: Any, buffer: Any, at: Any, first: Any, both: Any) -> Any:
-    """Two dotted quads with a blank between them, as one word, and a word that is not 0 for anything else."""
+def mark_places(_typing: Any, buffer: Any, at: Any, length: Any) -> Any:
+    """Where dots and blanks are in `length` bytes, one byte for each, and `length` behind them; how many that are."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        bytes32, eight8, eight32 = _vector(8, 32), _vector(8, 8), _vector(32, 8)
-        word32, word64 = ir.IntType(32), ir.IntType(64)
+        bytes32, word32, word64 = _vector(8, 32), ir.IntType(32), ir.IntType(64)
         window = builder.load(_element_pointer(context, builder, signature, args, bytes32))
         window.align = 1
-        first, both = args[2], builder.and_(args[3], word64(31))
-        end = builder.shl(word64(1), both)
+        end = builder.shl(word64(1), builder.and_(args[2], word64(31)))
         marks = builder.or_(_equal_mask(builder, window, 32, 0x2E), _equal_mask(builder, window, 32, 0x20))
         marks = builder.and_(builder.zext(marks, word64), builder.sub(end, word64(1)))
         marks = builder.or_(marks, end)
-        eight_marks = builder.icmp_unsigned("==", builder.ctpop(marks), word64(8))
         bits = builder.bitcast(builder.trunc(marks, word32), _vector(1, 32))
         places = [bytes32(list(range(32))), bytes32([0] * 32), bits]
         found = _call(builder, "llvm.x86.avx512.mask.compress.v32i8", bytes32, places)
-        found = _shuffled(builder, found, list(range(8)))
-        packed = builder.bitcast(found, word64)
-        fourth = builder.and_(builder.lshr(packed, word64(24)), word64(255))
-        begins = builder.add(builder.shl(packed, word64(8)), word64(0x0101010101010100))
-        lengths = builder.sub(packed, begins)
-        less_one = builder.sub(lengths, word64(0x0101010101010101))
-        not_1_to_3 = builder.and_(builder.or_(lengths, less_one), word64(0xFCFCFCFCFCFCFCFC))
-        sizes = builder.zext(builder.bitcast(lengths, eight8), eight32)
-        shift = builder.and_(builder.sub(eight32([32] * 8), builder.shl(sizes, eight32([3] * 8))), eight32([31] * 8))
-        order = _shuffled(builder, found, [byte // 4 for byte in range(32)])
-        order = builder.add(order, bytes32([(byte % 4 - 4) % 256 for byte in range(32)]))
-        text = _call(builder, "llvm.x86.avx512.permvar.qi.256", bytes32, [window, order])
-        keep = builder.bitcast(builder.shl(eight32([0xFFFFFFFF] * 8), shift), bytes32)
-        digits = builder.and_(builder.xor(text, bytes32([0x30] * 32)), keep)
-        no_digit = builder.bitcast(builder.icmp_unsigned(">", digits, bytes32([9] * 32)), word32)
-        top = builder.and_(builder.lshr(builder.bitcast(digits, eight32), shift), eight32([255] * 8))
-        leading = builder.and_(
-            builder.icmp_unsigned("==", top, eight32([0] * 8)), builder.icmp_unsigned("!=", sizes, eight32([1] * 8))
-        )
-        pairs = [digits, bytes32([0, 100, 10, 1] * 8)]
-        halves = _call(builder, "llvm.x86.avx2.pmadd.ub.sw", _vector(16, 16), pairs)
-        octets = _call(builder, "llvm.x86.avx2.pmadd.wd", eight32, [halves, _vector(16, 16)([1] * 16)])
-        above = builder.icmp_unsigned(">", octets, eight32([255] * 8))
-        strange = builder.bitcast(builder.or_(leading, above), ir.IntType(8))
-        wrong = builder.or_(builder.zext(no_digit, word64), builder.zext(strange, word64))
-        wrong = builder.or_(wrong, not_1_to_3)
-        wrong = builder.or_(wrong, builder.xor(fourth, first))
-        wrong = builder.or_(wrong, builder.zext(builder.not_(eight_marks), word64))
-        wrong = builder.or_(wrong, builder.xor(both, args[3]))
-        value = builder.bswap(builder.bitcast(builder.trunc(octets, eight8), word64))
-        return context.make_tuple(builder, signature.return_type, [value, wrong])
+        packed = builder.bitcast(_shuffled(builder, found, list(range(8))), word64)
+        return context.make_tuple(builder, signature.return_type, [packed, builder.ctpop(marks)])
 
-    pair = _numba.types.UniTuple(types.uint64, 2)
-    return pair(buffer, types.intp, types.uint64, types.uint64), generate
+    return _numba.types.UniTuple(types.uint64, 2)(buffer, types.intp, types.uint64), generate
+
+
+@_instruction
+def quad_pairs(_typing: Any, buffer: Any, at: Any, other_at: Any, ends: Any, other_ends: Any) -> Any:
+    """Two pairs of dotted quads, see the twin."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        bytes64, bytes32, bytes16 = _vector(8, 64), _vector(8, 32), _vector(8, 16)
+        words16, two64 = _vector(32, 16), _vector(64, 2)
+        word32, word64 = ir.IntType(32), ir.IntType(64)
+
+        def window(offset: Any) -> Any:
+            value = builder.load(_element_pointer(context, builder, signature, args, bytes32, 0, offset))
+            value.align = 1
+            return value
+
+        text = _shuffled(builder, window(args[1]), list(range(64)), window(args[2]))
+        packed = builder.insert_element(two64(ir.Undefined), args[3], word32(0))
+        packed = builder.insert_element(packed, args[4], word32(1))
+        begins = builder.add(builder.shl(packed, two64([8] * 2)), two64([0x0101010101010100] * 2))
+        sizes = builder.zext(builder.bitcast(builder.sub(packed, begins), bytes16), words16)
+        shift = builder.and_(builder.sub(words16([32] * 16), builder.shl(sizes, words16([3] * 16))), words16([31] * 16))
+        order = _shuffled(builder, builder.bitcast(packed, bytes16), [byte // 4 for byte in range(64)])
+        order = builder.add(order, bytes64([(byte % 4 - 4 + byte // 32 * 32) % 256 for byte in range(64)]))
+        text = _call(builder, "llvm.x86.avx512.permvar.qi.512", bytes64, [text, order])
+        keep = builder.bitcast(builder.shl(words16([0xFFFFFFFF] * 16), shift), bytes64)
+        digits = builder.and_(builder.xor(text, bytes64([0x30] * 64)), keep)
+        no_digit = builder.bitcast(builder.icmp_unsigned(">", digits, bytes64([9] * 64)), word64)
+        top = builder.and_(builder.lshr(builder.bitcast(digits, words16), shift), words16([255] * 16))
+        leading = builder.and_(
+            builder.icmp_unsigned("==", top, words16([0] * 16)), builder.icmp_unsigned("!=", sizes, words16([1] * 16))
+        )
+        weights = [digits, bytes64([0, 100, 10, 1] * 16)]
+        halves = _call(builder, "llvm.x86.avx512.pmaddubs.w.512", _vector(16, 32), weights)
+        octets = _call(builder, "llvm.x86.avx512.pmaddw.d.512", words16, [halves, _vector(16, 32)([1] * 32)])
+        above = builder.icmp_unsigned(">", octets, words16([255] * 16))
+        strange = builder.zext(builder.bitcast(builder.or_(leading, above), ir.IntType(16)), word64)
+        reversed_bytes = _shuffled(builder, builder.trunc(octets, bytes16), [byte ^ 7 for byte in range(16)])
+        values = builder.bitcast(reversed_bytes, two64)
+        results = [builder.extract_element(values, word32(half)) for half in (0, 1)]
+        results += [
+            builder.or_(builder.trunc(no_digit, word32), builder.and_(builder.trunc(strange, word32), word32(255))),
+            builder.or_(
+                builder.trunc(builder.lshr(no_digit, word64(32)), word32),
+                builder.trunc(builder.lshr(strange, word64(8)), word32),
+            ),
+        ]
+        results = [value if value.type == word64 else builder.zext(value, word64) for value in results]
+        return context.make_tuple(builder, signature.return_type, results)
+
+    four = _numba.types.UniTuple(types.uint64, 4)
+    return four(buffer, types.intp, types.intp, types.uint64, types.uint64), generate
 
 
 @_instruction

@@ -252,20 +252,32 @@ def transpose8(rows: Any, at: Any, columns: Any, targets: Any, to: Any) -> None:
 
 
 @_instruction
-def quad_pair(buffer: Any, at: Any, first: Any, both: Any) -> tuple[Any, Any]:
-    """Two dotted quads, of which the first has `first` characters from `at` on, and both with the blank between them
-    `both` (less than 32): (first << 32 | second, 0); the other word is not 0 for anything else.
+def mark_places(buffer: Any, at: Any, length: Any) -> tuple[Any, Any]:
+    """Where the first eight dots, blanks and the end of the `length` (less than 32) bytes from `at` on are, a byte for
+    each, the first one lowest; how many there are. 32 bytes are read. Only where PERMUTES."""
+    text = buffer[int(at) : int(at) + int(length)].tobytes()
+    places = [place for place, character in enumerate(text) if character in b". "] + [int(length)]
+    return np.uint64(int.from_bytes(bytes(places[:8]).ljust(8, b"\0"), "little")), np.uint64(len(places))
 
-    32 bytes are read. Only where PERMUTES.
+
+@_instruction
+def quad_pairs(buffer: Any, at: Any, other_at: Any, ends: Any, other_ends: Any) -> tuple[Any, Any, Any, Any]:
+    """Two times two dotted quads, (first << 32 | second, likewise of the others, 0, 0), whose octets end at the
+    places that `mark_places` tells, one to three characters each: another word is not 0 where its pair is anything
+    else. 32 bytes are read for each. Only where PERMUTES.
     """
-    value = 0
-    for text in (buffer[int(at) : int(at + first)], buffer[int(at + first) + 1 : int(at + both)]):
-        octets = text.tobytes().split(b".")
-        good = len(octets) == 4 and all(o.isdigit() and len(o) < 4 and o == b"%d" % int(o) for o in octets)
-        if not good or max(map(int, octets)) > 255:
-            return np.uint64(0), np.uint64(1)
-        value = value << 32 | int.from_bytes(bytes(map(int, octets)), "big")
-    return np.uint64(value), np.uint64(0)
+    values, strange = [], []
+    for start, packed in ((int(at), ends), (int(other_at), other_ends)):
+        value = wrong = begin = 0
+        for end in int(packed).to_bytes(8, "little"):
+            octet = buffer[start + begin : start + end].tobytes()
+            good = octet.isdigit() and octet == b"%d" % int(octet) and int(octet) < 256
+            value = value << 8 | (int(octet) if good else 0)
+            wrong |= not good
+            begin = end + 1
+        values.append(np.uint64(value))
+        strange.append(np.uint64(wrong))
+    return values[0], values[1], strange[0], strange[1]
 
 
 @_instruction

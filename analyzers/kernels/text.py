@@ -529,7 +529,8 @@ def read_columns(buffer: Any, n: Any, scratch: Any) -> None:
     parsed[P_DST_HI][:n] = U0
     if PERMUTES and fields[C_SRC] + U1 == fields[C_DST]:
         c.quad_columns(
-            buffer, separators, bases, n, fields[C_SRC], parsed[P_SRC_LO], parsed[P_DST_LO], scratch.no_quad
+            buffer, separators, bases, n, fields[C_SRC], words, lengths, parsed[P_SRC_LO], parsed[P_DST_LO],
+            scratch.no_quad,
         )  # fmt: skip
     else:
         c.quad_column(
