@@ -52,6 +52,9 @@ MAP_NORESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000 if sys.platform == "linux"
 _NAME_COUNTERS = {"observer": S_OBSERVERS, "network": S_NETWORKS}
 
 
+_INDEXES = ("service", "connection", "address", "window", "observer", "network")
+
+
 class TooManyNames(ValueError):
     """More interfaces or networks than the row formats can number."""
 
@@ -112,7 +115,7 @@ class WorkerTables:
         self.flow_log = flow_log
         self._read_names: dict[int, list[str]] = {}  # by counter
         self._name_scratch = np.zeros((BLOCK_ROWS, t.NAME_WORDS + 2), np.uint64)
-        self._spaces = {kind: IndexSpace() for kind in ("service", "connection", "address", "window")}
+        self._spaces = {kind: IndexSpace() for kind in _INDEXES}
         state = np.zeros(S_COUNT, np.int64)
         state[S_FIRST] = np.iinfo(np.int64).max
         state[S_LAST] = -1
@@ -126,11 +129,11 @@ class WorkerTables:
             connections=reserve_rows(t.CONNECTION_WORDS),
             address_index=self._spaces["address"].cleared(1 << 12),
             addresses=np.zeros((1 << 12, t.ADDRESS_WORDS), np.uint64),
-            observer_index=np.zeros(1 << 11, np.uint64),
+            observer_index=self._spaces["observer"].cleared(1 << 11),
             observer_names=np.zeros((1 << 10, w.OBSERVER_WORDS), np.uint64),
             observer_arena=np.zeros(2 * BLOCK_BYTES, np.uint8),
             observer_network=np.full(1 << 10, -1, np.int64),
-            network_index=np.zeros(1 << 11, np.uint64),
+            network_index=self._spaces["network"].cleared(1 << 11),
             network_names=np.zeros((1 << 10, t.NAME_WORDS), np.uint64),
             network_arena=np.zeros(2 * BLOCK_BYTES, np.uint8),
             window_index=self._spaces["window"].cleared(1 << 12),
@@ -329,7 +332,7 @@ class WorkerTables:
         while t.INDEX_SLOTS * (count + blocks * BLOCK_ROWS) > t.INDEX_ROWS * size:
             size *= 2
         if size != index.size:
-            index = np.zeros(size, np.uint64)
+            index = self._spaces[kind].cleared(size)
             t.rehash_names(names, count, index)
         changed.update({f"{kind}_index": index, f"{kind}_names": names, f"{kind}_arena": arena})
 

@@ -266,6 +266,23 @@ def transpose8(_typing: Any, rows: Any, at: Any, columns: Any, targets: Any, to:
 
 
 @_instruction
+def open_or_tagged(_typing: Any, index: Any, at: Any, value: Any) -> Any:
+    """Which of the eight slots index[at:] are 0 or have the upper half of `value`, as bits."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        slots = builder.load(_element_pointer(context, builder, signature, args, _vector(64, 8)))
+        slots.align = 8
+        upper = slots.type([32] * 8)
+        tags = builder.icmp_unsigned(
+            "==", builder.lshr(builder.xor(slots, _spread(builder, args[2], 8)), upper), slots.type([0] * 8)
+        )
+        either = builder.or_(tags, builder.icmp_unsigned("==", slots, slots.type([0] * 8)))
+        return builder.zext(builder.bitcast(either, ir.IntType(8)), ir.IntType(64))
+
+    return types.uint64(index, types.intp, types.uint64), generate
+
+
+@_instruction
 def mark_places(_typing: Any, buffer: Any, at: Any, length: Any) -> Any:
     """Where dots and blanks are in `length` bytes, one byte for each, and `length` behind them; how many that are."""
 

@@ -252,6 +252,14 @@ def transpose8(rows: Any, at: Any, columns: Any, targets: Any, to: Any) -> None:
 
 
 @_instruction
+def open_or_tagged(index: Any, at: Any, value: Any) -> Any:
+    """Which of the eight slots index[at:] (uint64) are 0 or have the upper 32 bits of `value`, as a word's bits."""
+    slots = index[int(at) : int(at) + 8]
+    bits = np.packbits((slots == 0) | (slots >> np.uint64(32) == value >> np.uint64(32)), bitorder="little")
+    return np.uint64(bits[0])
+
+
+@_instruction
 def mark_places(buffer: Any, at: Any, length: Any) -> tuple[Any, Any]:
     """Where the first eight dots, blanks and the end of the `length` (less than 32) bytes from `at` on are, a byte for
     each, the first one lowest; how many there are. 32 bytes are read. Only where PERMUTES."""

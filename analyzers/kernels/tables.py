@@ -30,7 +30,7 @@ from typing import Any
 
 import numpy as np
 
-from analyzers.kernels.jit import inlined, kernel, load64, prefetch
+from analyzers.kernels.jit import inlined, kernel, load64, open_or_tagged, prefetch, trailing_zeros
 
 U0 = np.uint64(0)
 U1 = np.uint64(1)
@@ -48,6 +48,10 @@ MAPPED = np.uint64(0xFFFF_0000_0000)
 MASK40 = np.uint64(0xFF_FFFF_FFFF)
 MASK48 = np.uint64(0xFFFF_FFFF_FFFF)
 HIGH32 = np.uint64(0xFFFF_FFFF_0000_0000)
+
+GROUP = np.uint64(8)
+"""Slots of an index that are looked at together, a cache line. The search for a service row or a name goes from the
+first slot of its hash's group on: which of them it is needs no branch, of which processors guess many wrong."""
 
 SERVICE_WORDS = 8
 EVIDENCE4 = np.uint64(0xF)
@@ -120,7 +124,7 @@ def rehash_services(rows: Any, count: Any, index: Any, span: Any) -> None:
         if i < count:
             prefetch(index, row_hash(rows[i], span) & mask)
         if i >= ahead:
-            place(index, mask, row_hash(rows[i - ahead], span), np.uint64(i - ahead))
+            place_in_group(index, row_hash(rows[i - ahead], span), np.uint64(i - ahead))
 
 
 @kernel
@@ -133,8 +137,20 @@ def rehash_connections(rows: Any, count: Any, index: Any, span: Any) -> None:
 
 @inlined
 def place(index: Any, mask: Any, value: Any, row: Any) -> None:
-    """Put a row that is known to be new into the index."""
-    slot = value & mask
+    """Put a row that is known to be new into an index that is searched from the slot of its hash on."""
+    place_from(value & mask, index, value, row)
+
+
+@inlined
+def place_in_group(index: Any, value: Any, row: Any) -> None:
+    """Put a row that is known to be new into an index that is searched with `tagged_slot`."""
+    place_from(value & (np.uint64(index.size) - GROUP), index, value, row)
+
+
+@inlined
+def place_from(slot: Any, index: Any, value: Any, row: Any) -> None:
+    """Put a row that is known to be new into the first empty slot from `slot` on."""
+    mask = np.uint64(index.size - 1)
     while index[slot] != U0:
         slot = (slot + U1) & mask
     index[slot] = (value & HIGH32) | (row + U1)
@@ -162,12 +178,14 @@ def service_slot(
 @inlined
 def tagged_slot(value: Any, index: Any, rows: Any) -> Any:
     """The first index slot that may be that of a row of this hash; the row is asked for."""
-    mask = np.uint64(index.size - 1)
-    slot = value & mask
+    groups = np.uint64(index.size) - GROUP
+    group = value & groups
+    found = open_or_tagged(index, group, value)
+    while found == U0:
+        group = (group + GROUP) & groups
+        found = open_or_tagged(index, group, value)
+    slot = group + trailing_zeros(found)
     entry = index[slot]
-    while entry != U0 and (entry & HIGH32) != (value & HIGH32):
-        slot = (slot + U1) & mask
-        entry = index[slot]
     if entry != U0:
         prefetch(rows[(entry & MASK32) - U1], 0)
     return slot
@@ -370,15 +388,7 @@ def intern_spans(
         scratch[i, 4] = value
         prefetch(index, value & mask)
     for i in range(n):
-        slot = scratch[i, 4] & mask
-        tag = scratch[i, 4] & HIGH32
-        entry = index[slot]
-        while entry != U0 and (entry & HIGH32) != tag:
-            slot = (slot + U1) & mask
-            entry = index[slot]
-        scratch[i, 5] = slot
-        if entry != U0:
-            prefetch(names[(entry & MASK32) - U1], 0)
+        scratch[i, 5] = tagged_slot(scratch[i, 4], index, names)
     for i in range(n):
         length = np.int64(scratch[i, 3])
         start = np.int64(begins[i])
@@ -419,10 +429,9 @@ def intern_spans(
 @kernel
 def rehash_names(names: Any, count: Any, index: Any) -> None:
     """Fill an empty index for the first `count` interned strings."""
-    mask = np.uint64(index.size - 1)
     for i in range(count):
         value = name_hash(names[i, 0], names[i, 1], names[i, 3] >> U32)
-        place(index, mask, value, np.uint64(i))
+        place_in_group(index, value, np.uint64(i))
 
 
 @kernel
