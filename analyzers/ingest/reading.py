@@ -24,7 +24,9 @@ from analyzers.ingest.sources import (
     Source,
     StreamDamage,
     inflate,
+    inflate_into,
     open_source,
+    put_into,
 )
 from analyzers.ingest.worker_tables import WorkerTables
 from analyzers.kernels.capture_files import SMALLEST_WINDOW, CaptureReader, NotACapture
@@ -37,7 +39,10 @@ from analyzers.kernels.text import PADDING, Facts, Reason, Stop, new_scratch, pa
 if TYPE_CHECKING:
     from analyzers.ingest.parquet_reading import RowGroupReader
 
-BUFFER_BYTES = 1 << 21
+BUFFER_BYTES = 1 << 22
+FILL_BYTES = BUFFER_BYTES // 2
+"""What is parsed at once: enough that threads seldom wait for each other between two calls."""
+
 RANGE_BYTES = 32 << 20
 """Plain files above this are read in parts of about this size by several threads."""
 
@@ -256,7 +261,7 @@ def _first_piece(stream: BinaryIO, raw: bytes) -> tuple[bytes, bytes]:
 
     head = b""
     try:
-        for piece in inflate(Recorder(), raw):  # type: ignore[arg-type]
+        for piece in inflate(Recorder(), raw, SNIFF_BYTES):  # type: ignore[arg-type]
             head += piece
             if len(head) >= SNIFF_BYTES // 4:
                 break
@@ -352,21 +357,15 @@ class Worker:
         if item.end is not None:
             stream.seek(item.start)
             left = item.end - item.start
-            while count := stream.readinto(self._free()[: min(READ_BYTES, left)]):  # type: ignore[attr-defined]
+            while count := stream.readinto(self._free()[: min(FILL_BYTES, left)]):  # type: ignore[attr-defined]
                 left -= count
                 yield count
             return
-        pieces = inflate(stream, item.head)
-        if item.formats is not None:
-            pieces = aws_cloudwatch.lines(pieces, item.formats, skips)
-        for piece in pieces:
-            at = 0
-            while at < len(piece):
-                free = self._free()
-                count = min(len(piece) - at, len(free))
-                free[:count] = piece[at : at + count]
-                at += count
-                yield count
+        if item.formats is None:
+            yield from inflate_into(stream, item.head, self._free)
+            return
+        for piece in aws_cloudwatch.lines(inflate(stream, item.head), item.formats, skips):
+            yield from put_into(piece, self._free)
 
     def _free(self) -> memoryview:
         return memoryview(self._buffer.data)[PADDING + self._fill : PADDING + BUFFER_BYTES]
@@ -383,7 +382,7 @@ class Worker:
                 self._fill += count
                 if self._progress is not None:
                     self._progress(self.bytes_read, int(self.tables.tables.state[S_RECORDS]))
-                if self._fill < BUFFER_BYTES // 2:
+                if self._fill < FILL_BYTES:
                     continue  # small pieces are gathered, the kernel likes larger ones
                 layout, used = self._parse(item, layout, self._fill, offset, skips)
                 offset += used

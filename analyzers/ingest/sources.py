@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import glob
+import gzip
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from io import FileIO
 from pathlib import Path
 from typing import BinaryIO, cast
 
 import zstandard
-from isal import igzip_lib
+from isal import igzip_lib, isal_zlib
 
 from analyzers.objects.key_layout import Window
 from analyzers.objects.object_store import ObjectStoreError, StoredObject, is_url
 
 INFLATE_ERROR = cast(type[Exception], igzip_lib.IsalError)  # its type stub says that it is an instance
+_GzipReader = getattr(isal_zlib, "_GzipReader", None)  # not documented, but what all of isal's reading goes through
 GZIP_MAGIC = b"\x1f\x8b"
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 READ_BYTES = 1024 * 1024
-INFLATE_BYTES = 256 * 1024  # small enough to stay in the cache until it is parsed
+INFLATE_BYTES = 2 * READ_BYTES  # between two pieces threads may have to wait for each other
 ZSTD_WINDOW = 128 * 1024 * 1024
 """Largest zstd window that is accepted: memory per stream. `zstd` itself refuses more without --memory."""
 
@@ -158,14 +161,15 @@ def open_source(source: Source) -> BinaryIO:
         raise InputError(f"{source.name}: {problem.strerror or problem}") from problem
 
 
-def inflate(stream: BinaryIO, first: bytes = b"") -> Iterator[bytes]:
+def inflate(stream: BinaryIO, first: bytes = b"", piece_bytes: int = INFLATE_BYTES) -> Iterator[bytes]:
     """Decompressed pieces of a gzip (any number of members) or zstd stream, or the bytes themselves.
 
-    `first`: bytes already taken from `stream`. Raises StreamDamage after the last good piece.
+    `first`: bytes already taken from `stream`; `piece_bytes`: the most that a piece of gzip has. Raises StreamDamage
+    after the last good piece.
     """
     head = first or stream.read(READ_BYTES)
     if head.startswith(GZIP_MAGIC):
-        yield from _gunzip(stream, head)
+        yield from _gunzip(stream, head, piece_bytes)
     elif head.startswith(ZSTD_MAGIC):
         yield from _unzstd(stream, head)
     else:
@@ -174,14 +178,46 @@ def inflate(stream: BinaryIO, first: bytes = b"") -> Iterator[bytes]:
             head = stream.read(READ_BYTES)
 
 
-def _gunzip(stream: BinaryIO, head: bytes) -> Iterator[bytes]:
+def inflate_into(stream: BinaryIO, first: bytes, free: Callable[[], memoryview]) -> Iterator[int]:
+    """The bytes that `inflate` gives, put into the memory that `free` gives, which is not empty; how many each time."""
+    given = 0
+    if _GzipReader is not None and isinstance(stream, FileIO) and stream.read(len(GZIP_MAGIC)) == GZIP_MAGIC:
+        stream.seek(0)
+        reader = _GzipReader(stream, READ_BYTES)
+        try:
+            while count := reader.readinto(free()[:INFLATE_BYTES]):
+                given += count
+                yield count
+            return
+        except (EOFError, gzip.BadGzipFile, INFLATE_ERROR):
+            pass  # what is the matter, and where, `inflate` tells; it also has what came before in the same piece
+    if isinstance(stream, FileIO):
+        stream.seek(0)
+    for piece in inflate(stream, first):
+        known = min(given, len(piece))
+        given -= known
+        yield from put_into(piece[known:], free)
+
+
+def put_into(piece: bytes, free: Callable[[], memoryview]) -> Iterator[int]:
+    """Put a piece into the memory that `free` gives, which is not empty; how many bytes each time."""
+    at = 0
+    while at < len(piece):
+        room = free()
+        count = min(len(piece) - at, len(room))
+        room[:count] = piece[at : at + count]
+        at += count
+        yield count
+
+
+def _gunzip(stream: BinaryIO, head: bytes, piece_bytes: int) -> Iterator[bytes]:
     offset = 0
     data = head
     while True:
         member = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
         while not member.eof:
             try:
-                piece = member.decompress(data if member.needs_input else b"", INFLATE_BYTES)
+                piece = member.decompress(data if member.needs_input else b"", piece_bytes)
             except INFLATE_ERROR as problem:
                 raise StreamDamage(f"corrupt gzip data: {problem}", offset) from problem
             if piece:

@@ -72,7 +72,7 @@ class Windows:
         self._state[S_SLOT_SECONDS] = HOUR
         self._rows = np.zeros((1 << 11, w.WINDOW_WORDS), np.uint64)
         self._index = np.zeros(1 << 12, np.uint64)
-        self._waiting: list[tuple[Array, Sequence[str], int]] = []  # taken, not yet added
+        self._waiting: list[tuple[Array, Callable[[], Sequence[str]], int]] = []  # taken, not yet added
         self._lost: dict[str, list[int]] = {}  # transit gateway attachment -> packets lost, by reason
 
     def take(self, tables: WorkerTables) -> None:
@@ -82,7 +82,7 @@ class Windows:
         slot_seconds = int(tables.tables.state[S_SLOT_SECONDS])
         rows = tables.take_windows()
         if len(rows):
-            self._waiting.append((rows, tables.observer_names(), slot_seconds))
+            self._waiting.append((rows, tables.observers_now(), slot_seconds))
         if sum(len(waiting) for waiting, _, _ in self._waiting) > MAX_WINDOWS:
             self._add_waiting()
 
@@ -90,7 +90,7 @@ class Windows:
         """Many never look at windows; who does waits for them here."""
         waiting, self._waiting = self._waiting, []
         for rows, names, slot_seconds in waiting:
-            self.add(rows, names, slot_seconds)
+            self.add(rows, names(), slot_seconds)
 
     def add(self, rows: Array, names: Sequence[str], slot_seconds: int) -> None:
         """Add rows (uint64[n, WINDOW_WORDS], which may be written to) whose observers are numbers of `names`."""

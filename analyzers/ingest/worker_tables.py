@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -196,7 +197,13 @@ class WorkerTables:
     def observer_names(self) -> list[str]:
         """Observer names by number, with the flow log's id where there is one."""
         names = self._names(self.tables.observer_names, self.tables.observer_arena, S_OBSERVERS)
-        return [observer_name(name, self.flow_log) for name in names] if self.flow_log else names
+        return _logged(names, self.flow_log)
+
+    def observers_now(self) -> Callable[[], list[str]]:
+        """What gives the `observer_names` of now, whenever it is called: who asks waits for them."""
+        rows, arena = self.tables.observer_names[: self.tables.state[S_OBSERVERS]], self.tables.observer_arena
+        flow_log = self.flow_log
+        return lambda: _logged(_decoded(rows, arena), flow_log)  # names stay as they are once they are here
 
     def network_names(self) -> list[str]:
         """Network names by number."""
@@ -204,16 +211,7 @@ class WorkerTables:
 
     def _names(self, names: NDArray[np.uint64], arena: NDArray[np.uint8], counter: int) -> list[str]:
         known = self._read_names.setdefault(counter, [])  # names stay as they are once they are here
-        fresh = names[len(known) : int(self.tables.state[counter])]
-        if len(fresh):
-            begins = (fresh[:, 3] & t.MASK32).tolist()
-            ends = ((fresh[:, 3] & t.MASK32) + (fresh[:, 3] >> t.U32)).tolist()
-            raw = arena[: ends[-1]].tobytes()
-            if raw.isascii():
-                text = raw.decode("ascii")
-                known += [text[a:b] for a, b in zip(begins, ends, strict=True)]
-            else:
-                known += [raw[a:b].decode("utf-8", "backslashreplace") for a, b in zip(begins, ends, strict=True)]
+        known += _decoded(names[len(known) : self.tables.state[counter]], arena)
         return known.copy()
 
     # -- growth ------------------------------------------------------------------------------------------------
@@ -448,6 +446,24 @@ class WorkerTables:
         """What the next source's records get: a network number (-1: by interface) and an observer number."""
         self.tables.state[S_FIXED_NETWORK] = network
         self.tables.state[S_FIXED_OBSERVER] = observer
+
+
+def _decoded(names: NDArray[np.uint64], arena: NDArray[np.uint8]) -> list[str]:
+    """The texts of interned names."""
+    if not len(names):
+        return []
+    begins = (names[:, 3] & t.MASK32).tolist()
+    ends = ((names[:, 3] & t.MASK32) + (names[:, 3] >> t.U32)).tolist()
+    raw = arena[: ends[-1]].tobytes()
+    if raw.isascii():
+        text = raw.decode("ascii")
+        return [text[a:b] for a, b in zip(begins, ends, strict=True)]
+    return [raw[a:b].decode("utf-8", "backslashreplace") for a, b in zip(begins, ends, strict=True)]
+
+
+def _logged(interfaces: list[str], flow_log: str) -> list[str]:
+    """Names of observers: interfaces as one flow log saw them."""
+    return [observer_name(name, flow_log) for name in interfaces] if flow_log else interfaces
 
 
 def _joined_names(names: list[str]) -> tuple[NDArray[np.uint8], NDArray[np.uint64], NDArray[np.uint64]]:

@@ -103,9 +103,8 @@ def run(repeats: int) -> Result:
         "",
         f"{ROWS:,} records ({path.stat().st_size / 1e6:,.0f} MB, zstd pages, a million rows in a row group), {THREADS} "
         f"threads, fresh processes in turn, {repeats} runs each after one that is not counted, medians. flowctl keeps "
-        f"one row for each observer and settles directions, DuckDB groups by the service key alone; both count replies' "
-        "packets and bytes apart. Totals agree: "
-        f"{'yes' if agree else 'NO'}.",
+        "one row for each observer and settles directions, DuckDB groups by the service key alone; both count packets "
+        f"and bytes of replies apart. Totals agree: {'yes' if agree else 'NO'}.",
     ]
     broken = [] if agree else ["Parquet: the totals of flowctl and DuckDB disagree"]
     if ratio < MUST:
