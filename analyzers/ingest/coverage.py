@@ -39,17 +39,31 @@ class SkipCounts:
         if places:
             self.samples[reason] = sorted(self.samples[reason] + places)[:SAMPLES]
 
-    def add_counted(
-        self, counts: NDArray[np.int64], first: NDArray[np.int64], called: Mapping[Any, str],
-        place: Callable[[int], tuple[int, str]],
-    ) -> None:  # fmt: skip
-        """What a kernel counted: `counts` int64[reasons], which are 0 afterwards, and where it met the `first` of each
-        (int64[reasons, n]). `called`: the texts of reasons; `place` tells (offset, what stands there)."""
-        for reason in np.flatnonzero(counts).tolist():
-            text, count = called[reason], int(counts[reason])
-            known = len(self.samples[text]) >= SAMPLES  # the first places stay, whatever follows
-            self.add(text, count, [] if known else [place(at) for at in first[reason, :count].tolist()])
-        counts[:] = 0
+
+class ReasonCounts:
+    """What a kernel counts of one input after the other: `counts` int64[reasons], and where it met the `first` of each
+    (int64[reasons, n]). `called`: the texts of reasons."""
+
+    def __init__(self, counts: NDArray[np.int64], first: NDArray[np.int64], called: Mapping[Any, str]) -> None:
+        self._counts, self._first, self._called = counts, first, called
+        self._noted = np.zeros_like(counts)  # how many of the first places are
+
+    def note(self, skips: SkipCounts, place: Callable[[int], tuple[int, str]]) -> None:
+        """Places that are new; `place` tells (offset, what stands there)."""
+        met = np.minimum(self._counts, self._first.shape[1])
+        if np.array_equal(met, self._noted):
+            return
+        for reason in np.flatnonzero(met - self._noted).tolist():
+            new = self._first[reason, self._noted[reason] : met[reason]]
+            skips.add(self._called[reason], 0, [place(at) for at in new.tolist()])
+        self._noted[:] = met
+
+    def settle(self, skips: SkipCounts) -> None:
+        """The counts of an input that is done; then they begin again."""
+        for reason in np.flatnonzero(self._counts).tolist():
+            skips.add(self._called[reason], int(self._counts[reason]), [])
+        self._counts[:] = 0
+        self._noted[:] = 0
 
 
 def printable(raw: bytes, limit: int = 80) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analyzers.ingest.coverage import SkipCounts, printable
+from analyzers.ingest.coverage import ReasonCounts, SkipCounts, printable
 from analyzers.ingest.formats import aws_parquet, aws_vpc
 from analyzers.ingest.parquet_arrow import ArrowColumns, is_text
 from analyzers.ingest.parquet_entries import (
@@ -58,10 +58,8 @@ Columns = PagedColumns | ArrowColumns
 class RowGroupReader:
     """One thread's reader of row groups; keeps the last file."""
 
-    def __init__(
-        self, tables: WorkerTables, facts: text.Facts, scratch: text.Scratch, reasons: Mapping[text.Reason, str]
-    ) -> None:
-        """`reasons`: what the report calls each."""
+    def __init__(self, tables: WorkerTables, facts: text.Facts, scratch: text.Scratch, reasons: ReasonCounts) -> None:
+        """`reasons`: of `scratch`; whoever reads settles them."""
         self._reasons = reasons
         self._tables = tables
         self._facts = facts
@@ -150,7 +148,7 @@ class RowGroupReader:
         def place(row: int) -> tuple[int, str]:
             return first + row, printable(columns.text(row).encode("utf-8", "replace"))
 
-        skips.add_counted(self._scratch.reason_counts, self._scratch.reason_samples, self._reasons, place)
+        self._reasons.note(skips, place)
 
     def _records(self, columns: Columns, names: Mapping[int, str], entries: dict[str, Entries | None]) -> RecordColumns:
         """The batch as the kernel wants it; a column that the file lacks is null throughout."""

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import fnmatch
 import mmap
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from analyzers.flows import Carried
-from analyzers.ingest.coverage import COVERAGE_REASONS, SkipCounts, printable
+from analyzers.ingest.coverage import COVERAGE_REASONS, ReasonCounts, SkipCounts, printable
 from analyzers.ingest.formats import aws_cloudwatch, aws_parquet, aws_vpc, unread
 from analyzers.ingest.log_formats import DEFAULT_FIELDS, LogFormats, normalise
 from analyzers.ingest.sources import (
@@ -35,6 +37,7 @@ from analyzers.kernels.ipv4_flows import Flows
 from analyzers.kernels.jit import held
 from analyzers.kernels.record import S_CONNECTIONS, S_FIRST, S_LAST, S_OUTSIDE, S_RECORDS, S_SPAN
 from analyzers.kernels.text import PADDING, Facts, Reason, Stop, new_scratch, parse_lines
+from analyzers.kernels.text_files import FileStop, parse_file
 
 if TYPE_CHECKING:
     from analyzers.ingest.parquet_reading import RowGroupReader
@@ -45,6 +48,9 @@ FILL_BYTES = BUFFER_BYTES // 2
 
 RANGE_BYTES = 32 << 20
 """Plain files above this are read in parts of about this size by several threads."""
+
+SHOWN_BYTES = 8 << 20
+"""How much of a part is read before progress is told again."""
 
 SNIFF_BYTES = 64 * 1024
 CAPTURE_WINDOW = 4 << 20
@@ -311,6 +317,7 @@ class Worker:
         self._progress = progress
         self._outer = outer
         self._scratch = new_scratch()
+        self._reasons = ReasonCounts(self._scratch.reason_counts, self._scratch.reason_samples, REASONS)
         self._held_facts, self._held_scratch = held(facts), held(self._scratch)
         self._flows: Flows | None = None
         self._row_groups: RowGroupReader | None = None
@@ -326,10 +333,16 @@ class Worker:
             if fnmatch.fnmatch(item.source.name, pattern):
                 network = self.tables.network(name)
                 break
-        if isinstance(item, ParquetItem):
-            self.tables.fix(network, 0)
-            self._read_row_group(item, skips)
-            return
+        try:
+            if isinstance(item, ParquetItem):
+                self.tables.fix(network, 0)
+                self._read_row_group(item, skips)
+            else:
+                self._read_stream(item, network, skips)
+        finally:
+            self._reasons.settle(skips)
+
+    def _read_stream(self, item: TextItem | CaptureItem | ObjectItem, network: int, skips: SkipCounts) -> None:
         stream = item.stream if isinstance(item, ObjectItem) else open_source(item.source)
         try:
             items: list[Item] = [item]
@@ -338,7 +351,9 @@ class Worker:
             for part in items:  # several only when they are row groups
                 observer = self.tables.observer(part.source.name) if isinstance(part, CaptureItem) else 0
                 self.tables.fix(network, observer)
-                if isinstance(part, TextItem):
+                if isinstance(part, TextItem) and part.end is not None:
+                    self._read_range(part, part.end, cast(FileIO, stream), skips)
+                elif isinstance(part, TextItem):
                     self._read_text(part, stream, skips)
                 elif isinstance(part, ParquetItem):
                     self._read_row_group(part, skips)
@@ -354,13 +369,6 @@ class Worker:
 
     def _fills(self, item: TextItem, stream: BinaryIO, skips: SkipCounts) -> Iterator[int]:
         """Bytes put into the free part of the buffer, one count for each time."""
-        if item.end is not None:
-            stream.seek(item.start)
-            left = item.end - item.start
-            while count := stream.readinto(self._free()[: min(FILL_BYTES, left)]):  # type: ignore[attr-defined]
-                left -= count
-                yield count
-            return
         if item.formats is None:
             yield from inflate_into(stream, item.head, self._free)
             return
@@ -370,6 +378,35 @@ class Worker:
     def _free(self) -> memoryview:
         return memoryview(self._buffer.data)[PADDING + self._fill : PADDING + BUFFER_BYTES]
 
+    def _read_range(self, item: TextItem, end: int, file: FileIO, skips: SkipCounts) -> None:
+        """A part of a plain file, up to `end`."""
+        layout = aws_vpc.layout(item.fields)
+        skips.notes.update(layout.notes)
+        offset = item.start  # in the file, behind what is in the buffer
+        at = fill = PADDING
+        why = FileStop.ROOM
+        while why or offset < end:
+            before, stop = offset, min(offset + SHOWN_BYTES, end)
+            offset, at, fill, why = parse_file(
+                file.fileno(), offset, stop, self._buffer, at, fill, layout.columns, len(layout.fields),
+                self.tables.held, self._held_facts, self._held_scratch,
+            )  # fmt: skip
+            self._count(offset - before)
+            begin = offset - (fill - PADDING)
+            self._note_reasons(begin, skips)
+            if why == FileStop.ROOM:
+                self.tables.make_room()
+            elif why == FileStop.HEADER:
+                layout, at = self._after_header(item, layout, at, fill, begin, skips)
+            elif why == FileStop.FULL:
+                self._pass_long_line(fill - PADDING, begin, skips)
+                fill = PADDING
+            elif why == FileStop.FAILED:
+                os.pread(file.fileno(), stop - offset, offset)  # raises OSError with what is the matter
+            elif why == FileStop.END and offset < stop:
+                break  # the file is shorter than it was
+        self._end_with(item, layout, fill - PADDING, offset - (fill - PADDING), skips)
+
     def _read_text(self, item: TextItem, stream: BinaryIO, skips: SkipCounts) -> None:
         layout = aws_vpc.layout(item.fields)
         skips.notes.update(layout.notes)
@@ -378,10 +415,8 @@ class Worker:
         offset = item.start  # of the buffer's first data byte, in the (decompressed) text
         try:
             for count in self._fills(item, stream, skips):
-                self.bytes_read += count
                 self._fill += count
-                if self._progress is not None:
-                    self._progress(self.bytes_read, int(self.tables.tables.state[S_RECORDS]))
+                self._count(count)
                 if self._fill < FILL_BYTES:
                     continue  # small pieces are gathered, the kernel likes larger ones
                 layout, used = self._parse(item, layout, self._fill, offset, skips)
@@ -389,13 +424,27 @@ class Worker:
                 view[: self._fill - used] = view[used : self._fill]
                 self._fill -= used
                 if self._fill == BUFFER_BYTES:
-                    skips.add(REASONS[Reason.LONG_LINE], 1, [(offset, printable(bytes(view[:80])))])
+                    self._pass_long_line(self._fill, offset, skips)
                     offset += self._fill
                     self._fill = 0
         except StreamDamage as damage:
             skips.add(damage.reason, 1, [(damage.offset, "")])
-        self._buffer[PADDING + self._fill] = ord("\n")  # the last line may lack its own
-        self._parse(item, layout, self._fill + 1, offset, skips)
+        self._end_with(item, layout, self._fill, offset, skips)
+
+    def _count(self, size: int) -> None:
+        """So many bytes more were read."""
+        self.bytes_read += size
+        if self._progress is not None:
+            self._progress(self.bytes_read, int(self.tables.tables.state[S_RECORDS]))
+
+    def _pass_long_line(self, size: int, offset: int, skips: SkipCounts) -> None:
+        line = printable(self._buffer[PADDING : PADDING + min(size, 80)].tobytes())
+        skips.add(REASONS[Reason.LONG_LINE], 1, [(offset, line)])
+
+    def _end_with(self, item: TextItem, layout: aws_vpc.Layout, fill: int, offset: int, skips: SkipCounts) -> None:
+        """Parse what is left, whose last line may lack its newline."""
+        self._buffer[PADDING + fill] = ord("\n")
+        self._parse(item, layout, fill + 1, offset, skips)
 
     def _parse(
         self, item: TextItem, layout: aws_vpc.Layout, fill: int, offset: int, skips: SkipCounts
@@ -412,11 +461,17 @@ class Worker:
             if why == Stop.ROOM:
                 self.tables.make_room()
             elif why == Stop.HEADER:
-                newline = at + int(np.argmax(self._buffer[at:stop] == 10))
-                layout = self._next_layout(item, layout, bytes(self._buffer[at:newline]), offset + at - PADDING, skips)
-                at = newline + 1
+                layout, at = self._after_header(item, layout, at, stop, offset, skips)
             else:
                 return layout, at - PADDING
+
+    def _after_header(
+        self, item: TextItem, layout: aws_vpc.Layout, at: int, stop: int, offset: int, skips: SkipCounts
+    ) -> tuple[aws_vpc.Layout, int]:
+        """The layout by the header line at buffer[at], and where the line behind it begins."""
+        newline = at + int(np.argmax(self._buffer[at:stop] == 10))
+        line = self._buffer[at:newline].tobytes()
+        return self._next_layout(item, layout, line, offset + at - PADDING, skips), newline + 1
 
     def _next_layout(
         self, item: TextItem, layout: aws_vpc.Layout, line: bytes, offset: int, skips: SkipCounts
@@ -438,7 +493,7 @@ class Worker:
         def place(at: int) -> tuple[int, str]:
             return offset + at - PADDING, self._line(at)
 
-        skips.add_counted(self._scratch.reason_counts, self._scratch.reason_samples, REASONS, place)
+        self._reasons.note(skips, place)
 
     def _line(self, at: int) -> str:
         raw = self._buffer[at : at + 400].tobytes()
@@ -454,7 +509,7 @@ class Worker:
         skips.notes.update(layout.notes)
         skips.plain |= layout.lacks_packet_addresses
         if self._row_groups is None:
-            self._row_groups = RowGroupReader(self.tables, self._facts, self._scratch, REASONS)
+            self._row_groups = RowGroupReader(self.tables, self._facts, self._scratch, self._reasons)
         try:
             for size in self._row_groups.read(item.source, layout, item.row_group, skips):
                 self.bytes_read += size

@@ -23,7 +23,7 @@ _GzipReader = getattr(isal_zlib, "_GzipReader", None)  # not documented, but wha
 GZIP_MAGIC = b"\x1f\x8b"
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 READ_BYTES = 1024 * 1024
-INFLATE_BYTES = 2 * READ_BYTES  # between two pieces threads may have to wait for each other
+INFLATE_BYTES = 512 * 1024  # small enough to stay in the cache until it is parsed
 ZSTD_WINDOW = 128 * 1024 * 1024
 """Largest zstd window that is accepted: memory per stream. `zstd` itself refuses more without --memory."""
 

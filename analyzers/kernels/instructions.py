@@ -356,6 +356,18 @@ def quad_pairs(_typing: Any, buffer: Any, at: Any, other_at: Any, ends: Any, oth
 
 
 @_instruction
+def read_at(_typing: Any, descriptor: Any, buffer: Any, at: Any, count: Any, offset: Any) -> Any:
+    """Bytes of a file into buffer[at:], by pread(2) of the C library, whose `off_t` has 64 bits here."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        word64, number = ir.IntType(64), builder.trunc(args[0], ir.IntType(32))
+        place = _element_pointer(context, builder, signature, args, ir.IntType(8), 1)
+        return _call(builder, "pread", word64, [number, place, args[3], args[4]])
+
+    return types.int64(types.int64, buffer, types.intp, types.int64, types.int64), generate
+
+
+@_instruction
 def trailing_zeros(_typing: Any, value: Any) -> Any:
     """Position of the lowest set bit of a uint64; 64 when there is none."""
 

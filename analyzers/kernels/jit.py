@@ -289,6 +289,18 @@ def quad_pairs(buffer: Any, at: Any, other_at: Any, ends: Any, other_ends: Any) 
 
 
 @_instruction
+def read_at(descriptor: Any, buffer: Any, at: Any, count: Any, offset: Any) -> Any:
+    """Up to `count` bytes of the open file from `offset` on into buffer[at:] (uint8); how many, 0 at its end, -1 when
+    the system refuses."""
+    try:
+        data = os.pread(int(descriptor), int(count), int(offset))
+    except OSError:
+        return np.int64(-1)
+    buffer[int(at) : int(at) + len(data)] = np.frombuffer(data, np.uint8)
+    return np.int64(len(data))
+
+
+@_instruction
 def trailing_zeros(value: Any) -> Any:
     """Position of the lowest set bit of a uint64; 64 when there is none."""
     bits = int(value)

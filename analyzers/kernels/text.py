@@ -601,6 +601,15 @@ def read_carefully(buffer: Any, begin: Any, end: Any, columns: Any, field_count:
 
 
 @kernel
+def samples_taken(scratch: Any) -> Any:
+    """How many places are noted in scratch.reason_samples."""
+    taken = 0
+    for reason in range(scratch.reason_counts.size):
+        taken += min(scratch.reason_counts[reason], SAMPLES)
+    return taken
+
+
+@kernel
 def parse_block(buffer: Any, found: Any, rows: Any, columns: Any, field_count: Any, scratch: Any) -> Any:
     """Parse the indexed rows into scratch.parsed -> (records, kept or not; where it stopped; at a header?)."""
     separators, bases, odd, kept = scratch.separators, scratch.bases, scratch.odd, scratch.kept

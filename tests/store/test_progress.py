@@ -16,7 +16,7 @@ from tests.store.logs import read, take, write_logs
 
 def test_records_that_went_to_the_database_stay_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("analyzers.ingest.overflow.divide", lambda *_: Shares(1, 128 << 20, 1, 1 << 30))
-    write_logs(tmp_path / "in", 1, 20_000, 3)
+    write_logs(tmp_path / "in", 1, 60_000, 3)
     told: list[int] = []
     _, report = read([str(tmp_path / "in")], threads=1, progress=lambda _, records: told.append(records))
     assert told == sorted(told) and 0 < told[-1] <= report.records
