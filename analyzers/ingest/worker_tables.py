@@ -43,6 +43,8 @@ RESERVED_ROWS = 1 << 27
 """Address space that a row store asks for at first (8 GiB for service rows); pages never touched cost nothing."""
 
 
+PAGE_WORDS = 512
+
 SMALL_PAGES = 2 << 20
 """Bytes at the beginning of a row store that have pages of the usual size."""
 
@@ -90,6 +92,7 @@ class IndexSpace:
         if size > len(self._slots):
             return np.zeros(size, np.uint64)
         self._slots[: min(size, self._used)] = 0
+        self._slots[self._used : size : PAGE_WORDS] = 0  # a page that is read before it is written to costs twice
         self._used = max(size, self._used)
         return self._slots[:size]
 
