@@ -53,6 +53,7 @@ SHOWN_BYTES = 8 << 20
 """How much of a part is read before progress is told again."""
 
 SNIFF_BYTES = 64 * 1024
+LINE_BYTES = 1024  # hold the end of a line as a rule
 CAPTURE_WINDOW = 4 << 20
 MAPPED_WINDOW = 64 << 20
 CAPTURE_MAGICS = (
@@ -278,15 +279,16 @@ def _first_piece(stream: BinaryIO, raw: bytes) -> tuple[bytes, bytes]:
 
 
 def _ranges(source: Source, fields: tuple[str, ...]) -> Iterator[TextItem]:
-    """Parts of about RANGE_BYTES that begin and end at line boundaries."""
+    """Parts that begin and end at line boundaries: of about RANGE_BYTES, and smaller towards the end of the file, so
+    that no thread waits long for the last one."""
     size = source.size
     start = 0
     with open_source(source) as stream:
         while start < size:
-            end = min(start + RANGE_BYTES, size)
+            end = min(start + min(RANGE_BYTES, max((size - start) // 4, RANGE_BYTES // 8)), size)
+            stream.seek(end)
             while end < size:
-                stream.seek(end)
-                piece = stream.read(SNIFF_BYTES)
+                piece = stream.read(LINE_BYTES)
                 newline = piece.find(b"\n")
                 if newline >= 0 or not piece:
                     end += newline + 1

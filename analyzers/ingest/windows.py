@@ -18,7 +18,7 @@ from analyzers.ingest.flow_logs import interface_of
 from analyzers.ingest.formats.aws_vpc import LOST_REASONS
 from analyzers.ingest.worker_tables import HOUR, MAX_WINDOWS, WorkerTables
 from analyzers.kernels import windows as w
-from analyzers.kernels.record import S_COUNT, S_SLOT_SECONDS, S_WINDOWS
+from analyzers.kernels.record import S_COUNT, S_OBSERVERS, S_SLOT_SECONDS, S_WINDOWS
 from analyzers.kernels.separators import BLOCK_ROWS
 from analyzers.kernels.tables import MASK40, U40
 
@@ -152,11 +152,12 @@ class Windows:
 
 def lost_in(tables: WorkerTables) -> dict[str, list[int]]:
     """Transit gateway attachment -> packets that it lost, in the order of LOST_REASONS."""
-    lost = tables.tables.lost_packets
+    lost = tables.tables.lost_packets[: tables.tables.state[S_OBSERVERS]]
     found: dict[str, list[int]] = {}
-    losing = np.flatnonzero(lost.any(axis=1)).tolist()
-    names = tables.observer_names() if losing else []
-    for number in losing:
+    if not lost.max():
+        return found
+    names = tables.observer_names()
+    for number in np.flatnonzero(lost.any(axis=1)).tolist():
         sums = found.setdefault(interface_of(names[number]), [0] * len(LOST_REASONS))
         sums[:] = [one + int(more) for one, more in zip(sums, lost[number], strict=True)]
     return found
