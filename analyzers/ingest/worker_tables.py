@@ -44,6 +44,7 @@ RESERVED_ROWS = 1 << 27
 
 
 PAGE_WORDS = 512
+"""Words of a page of the usual size."""
 
 SMALL_PAGES = 2 << 20
 """Bytes at the beginning of a row store that have pages of the usual size."""
@@ -434,7 +435,7 @@ class WorkerTables:
     def release(self) -> None:
         """Give the memory back; the tables cannot be filled again."""
         self.clear()
-        self._spaces.clear()
+        self._spaces = {kind: IndexSpace() for kind in _INDEXES}
         nothing = np.zeros(16, np.uint64)
         self.tables = self.tables._replace(
             service_index=nothing,
