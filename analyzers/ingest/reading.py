@@ -52,6 +52,7 @@ RANGE_BYTES = 32 << 20
 SHOWN_BYTES = 8 << 20
 """How much of a part is read before progress is told again."""
 
+SHORTER = "the file became shorter while it was read"
 SNIFF_BYTES = 64 * 1024
 LINE_BYTES = 1024  # hold the end of a line as a rule
 CAPTURE_WINDOW = 4 << 20
@@ -406,7 +407,9 @@ class Worker:
             elif why == FileStop.FAILED:
                 os.pread(file.fileno(), stop - offset, offset)  # raises OSError with what is the matter
             elif why == FileStop.END and offset < stop:
-                break  # the file is shorter than it was
+                if os.fstat(file.fileno()).st_size >= item.start:  # of several parts behind its end, one tells
+                    skips.add(SHORTER, 1, [(offset, "")])
+                break
         self._end_with(item, layout, fill - PADDING, offset - (fill - PADDING), skips)
 
     def _read_text(self, item: TextItem, stream: BinaryIO, skips: SkipCounts) -> None:
@@ -597,17 +600,24 @@ class Worker:
             yield window, final
 
     def _mapped(self, source: Source, readers: list[CaptureReader]) -> Iterator[tuple[NDArray[np.uint8], bool]]:
-        """Windows over the mapped file, for a sign of life between them."""
+        """Windows over the mapped file, for a sign of life between them, and for a look at how long it is now: the
+        system ends a process that touches what was cut off. Raises StreamDamage when it was."""
         with Path(source.name).open("rb") as file:
-            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        whole = np.frombuffer(mapped, np.uint8)
-        start, end = 0, 0
-        while end < len(whole):
-            wanted = readers[0].wanted if readers else 0
-            before, end = end, min(len(whole), start + max(MAPPED_WINDOW, wanted))
-            self.bytes_read += end - before
-            yield whole[start:end], end == len(whole)
-            start += readers[0].consumed
+            size = os.fstat(file.fileno()).st_size
+            if not size:
+                raise StreamDamage(SHORTER, 0)
+            whole = np.frombuffer(mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ), np.uint8)
+            start, end = 0, 0
+            while end < size:
+                wanted = readers[0].wanted if readers else 0
+                before, end = end, min(size, start + max(MAPPED_WINDOW, wanted))
+                there = os.fstat(file.fileno()).st_size
+                if there < end:
+                    yield whole[start : max(start, there)], False
+                    raise StreamDamage(SHORTER, there)
+                self.bytes_read += end - before
+                yield whole[start:end], end == size
+                start += readers[0].consumed
 
     def _with_room(self, step: Callable[[Target], bool]) -> int:
         """Let `step` add packets to the tables, with more room as often as it asks -> ICMP errors, left out."""

@@ -11,7 +11,7 @@ import pytest
 from analyzers.flows import FlowTable
 from analyzers.ingest.aggregate import IngestOptions, cut_facts
 from analyzers.ingest.log_formats import DEFAULT_FIELDS
-from analyzers.ingest.reading import BUFFER_BYTES, TextItem, Worker
+from analyzers.ingest.reading import BUFFER_BYTES, SHORTER, TextItem, Worker
 from analyzers.ingest.sources import Source
 from analyzers.ingest.worker_tables import WorkerTables
 from analyzers.kernels.record import S_RECORDS
@@ -80,7 +80,9 @@ def test_a_file_that_became_shorter_ends_where_it_ends(tmp_path: Path) -> None:
     one = worker()
     one.process(TextItem(Source(str(tmp_path / "a.log")), FIELDS, 0, 10 * len(text)))
     assert one.tables.tables.state[S_RECORDS] == 100 and one.bytes_read == len(text)
-    assert not one.skips[0].counts
+    assert dict(one.skips[0].counts) == {SHORTER: 1} and one.skips[0].samples[SHORTER] == [(len(text), "")]
+    one.process(TextItem(Source(str(tmp_path / "a.log")), FIELDS, 2 * len(text), 10 * len(text)))
+    assert not one.skips[1].counts  # its beginning was cut off as well: told once
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a file that can be opened and not be read, as Linux has one")
