@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analyzers.ingest.parquet_entries import Bitmap, Entries, fitting
-from analyzers.kernels import text
 from analyzers.kernels.record_columns import DASH, parse_numbers
+from analyzers.kernels.text import PADDING
 
 WIDTHS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 Array = NDArray[Any]
@@ -137,7 +137,7 @@ def _dictionary_text(dictionary: Any) -> tuple[NDArray[np.uint8], NDArray[np.int
     _, offsets, data = dictionary.buffers()
     places = np.frombuffer(offsets, np.int32)[dictionary.offset : dictionary.offset + len(dictionary) + 1]
     begin, end = int(places[0]), int(places[-1])
-    buffer = np.zeros(end - begin + 2 * text.PADDING, np.uint8)
+    buffer = np.zeros(end - begin + 2 * PADDING, np.uint8)
     if end > begin:
-        buffer[text.PADDING : text.PADDING + end - begin] = np.frombuffer(data, np.uint8)[begin:end]
-    return buffer, places.astype(np.int64) - begin + text.PADDING
+        buffer[PADDING : PADDING + end - begin] = np.frombuffer(data, np.uint8)[begin:end]
+    return buffer, places.astype(np.int64) - begin + PADDING

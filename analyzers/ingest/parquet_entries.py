@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analyzers.ingest.worker_tables import WorkerTables
+from analyzers.kernels.log_line import Reason
 from analyzers.kernels.record_columns import A_DASH, A_GOOD, BAD_VERDICT, AddressTable, parse_addresses, parse_words
-from analyzers.kernels.text import Reason
 
 Bitmap = NDArray[np.uint8] | None
 """Which rows have a value, lowest bit first; None: all."""

@@ -23,7 +23,7 @@ from analyzers.ingest.parquet_entries import (
 from analyzers.ingest.parquet_pages import PagedColumns, Spare, UnreadPages
 from analyzers.ingest.sources import InputError, Source
 from analyzers.ingest.worker_tables import WorkerTables
-from analyzers.kernels import text
+from analyzers.kernels import log_line
 from analyzers.kernels.record_columns import (
     V_ACTION,
     V_BYTES,
@@ -46,19 +46,20 @@ from analyzers.kernels.record_columns import (
     RecordColumns,
     read_columns_of_records,
 )
+from analyzers.kernels.text import Facts, Scratch
 
 BATCH_ROWS = 1 << 16
 """Records decoded at once and given to one kernel call: about 5 MB of columns."""
 
-ADDRESSES = (text.C_SRC, text.C_DST, text.C_SRC_PLAIN, text.C_DST_PLAIN)
-NETWORKS = (text.C_NETWORK, text.C_PEER_NETWORK)
+ADDRESSES = (log_line.C_SRC, log_line.C_DST, log_line.C_SRC_PLAIN, log_line.C_DST_PLAIN)
+NETWORKS = (log_line.C_NETWORK, log_line.C_PEER_NETWORK)
 Columns = PagedColumns | ArrowColumns
 
 
 class RowGroupReader:
     """One thread's reader of row groups; keeps the last file."""
 
-    def __init__(self, tables: WorkerTables, facts: text.Facts, scratch: text.Scratch, reasons: ReasonCounts) -> None:
+    def __init__(self, tables: WorkerTables, facts: Facts, scratch: Scratch, reasons: ReasonCounts) -> None:
         """`reasons`: of `scratch`; whoever reads settles them."""
         self._reasons = reasons
         self._tables = tables
@@ -103,11 +104,11 @@ class RowGroupReader:
                 continue
             if column in ADDRESSES:
                 found[name] = AddressEntries()
-            elif column == text.C_ACTION:
+            elif column == log_line.C_ACTION:
                 found[name] = verdict_entries()
-            elif column == text.C_STATUS:
+            elif column == log_line.C_STATUS:
                 found[name] = status_entries()
-            elif column == text.C_INTERFACE or column in NETWORKS:
+            elif column == log_line.C_INTERFACE or column in NETWORKS:
                 kind = "network" if column in NETWORKS else "observer"
                 found[name] = NameEntries(self._tables, kind)
             else:
@@ -180,24 +181,24 @@ class RowGroupReader:
 
         no_address = AddressEntries().table()
         no_name, no_word = np.zeros(1, np.uint64), np.zeros(1, np.uint8)
-        src, src_addresses = coded(V_SRC, text.C_SRC, no_address)
-        dst, dst_addresses = coded(V_DST, text.C_DST, no_address)
-        src_plain, src_plain_addresses = coded(V_SRC_PLAIN, text.C_SRC_PLAIN, no_address)
-        dst_plain, dst_plain_addresses = coded(V_DST_PLAIN, text.C_DST_PLAIN, no_address)
-        verdict, verdicts = coded(V_ACTION, text.C_ACTION, no_word)
-        status, statuses = coded(V_STATUS, text.C_STATUS, no_word)
-        interface, interfaces = coded(V_INTERFACE, text.C_INTERFACE, no_name)
-        network, networks = coded(V_NETWORK, text.C_NETWORK, no_name)
-        peer_network, peer_networks = coded(V_PEER_NETWORK, text.C_PEER_NETWORK, no_name)
+        src, src_addresses = coded(V_SRC, log_line.C_SRC, no_address)
+        dst, dst_addresses = coded(V_DST, log_line.C_DST, no_address)
+        src_plain, src_plain_addresses = coded(V_SRC_PLAIN, log_line.C_SRC_PLAIN, no_address)
+        dst_plain, dst_plain_addresses = coded(V_DST_PLAIN, log_line.C_DST_PLAIN, no_address)
+        verdict, verdicts = coded(V_ACTION, log_line.C_ACTION, no_word)
+        status, statuses = coded(V_STATUS, log_line.C_STATUS, no_word)
+        interface, interfaces = coded(V_INTERFACE, log_line.C_INTERFACE, no_name)
+        network, networks = coded(V_NETWORK, log_line.C_NETWORK, no_name)
+        peer_network, peer_networks = coded(V_PEER_NETWORK, log_line.C_PEER_NETWORK, no_name)
         records = RecordColumns(
             valid=self._valid,
             src=src, dst=dst, src_plain=src_plain, dst_plain=dst_plain,
             src_addresses=src_addresses, dst_addresses=dst_addresses,
             src_plain_addresses=src_plain_addresses, dst_plain_addresses=dst_plain_addresses,
-            sport=number(V_SPORT, text.C_SPORT), dport=number(V_DPORT, text.C_DPORT),
-            protocol=number(V_PROTOCOL, text.C_PROTOCOL), flags=number(V_FLAGS, text.C_FLAGS),
-            packets=number(V_PACKETS, text.C_PACKETS), octets=number(V_BYTES, text.C_BYTES),
-            start=number(V_START, text.C_START), end=number(V_END, text.C_END),
+            sport=number(V_SPORT, log_line.C_SPORT), dport=number(V_DPORT, log_line.C_DPORT),
+            protocol=number(V_PROTOCOL, log_line.C_PROTOCOL), flags=number(V_FLAGS, log_line.C_FLAGS),
+            packets=number(V_PACKETS, log_line.C_PACKETS), octets=number(V_BYTES, log_line.C_BYTES),
+            start=number(V_START, log_line.C_START), end=number(V_END, log_line.C_END),
             verdict=verdict, verdicts=verdicts, status=status, statuses=statuses,
             interface=interface, interfaces=interfaces, network=network, networks=networks,
             peer_network=peer_network, peer_networks=peer_networks, needed=needed,

@@ -35,8 +35,9 @@ from analyzers.kernels.capture_files import SMALLEST_WINDOW, CaptureReader, NotA
 from analyzers.kernels.connections import C_CONNECTIONS, C_ERRORS, C_FIRST, C_LAST, C_OUTSIDE, C_PACKETS, Target
 from analyzers.kernels.ipv4_flows import Flows
 from analyzers.kernels.jit import held
+from analyzers.kernels.log_line import Reason
 from analyzers.kernels.record import S_CONNECTIONS, S_FIRST, S_LAST, S_OUTSIDE, S_RECORDS, S_SPAN
-from analyzers.kernels.text import PADDING, Facts, Reason, Stop, new_scratch, parse_lines
+from analyzers.kernels.text import PADDING, Facts, Stop, new_scratch, parse_lines
 from analyzers.kernels.text_files import FileStop, parse_file
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from analyzers.kernels.addresses import BAD, parse_address
 from analyzers.kernels.jit import kernel, load64, trailing_zeros
+from analyzers.kernels.log_line import MOST_BYTE, MOST_PORT, long_number, seconds
 from analyzers.kernels.record import (
     NO_FLAGS,
     P_BYTES,
@@ -33,7 +34,7 @@ from analyzers.kernels.record import (
 )
 from analyzers.kernels.separators import BLOCK_ROWS
 from analyzers.kernels.tables import MASK32, U0, U1
-from analyzers.kernels.text import MOST_BYTE, MOST_PORT, SAMPLES, add_records, long_number, pair_networks, room, seconds
+from analyzers.kernels.text import SAMPLES, add_records, pair_networks, room
 
 # Rows of RecordColumns.valid and of the two kinds of numbers
 V_SRC, V_DST, V_SRC_PLAIN, V_DST_PLAIN, V_ACTION, V_STATUS, V_INTERFACE, V_NETWORK, V_PEER_NETWORK = range(9)

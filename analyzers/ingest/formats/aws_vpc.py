@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analyzers.ingest.log_formats import DEFAULT_FIELDS, EVENT_TIME, KNOWN_FIELDS, LogFormats, normalise
-from analyzers.kernels import text
+from analyzers.kernels import log_line
 
 NAME = "aws-vpc"
 
@@ -33,7 +33,7 @@ _EVENT_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z\Z")
 class Layout:
     """Which field of a line is which logical column.
 
-    `columns`: int64[analyzers.kernels.text.COLUMN_COUNT], -1 for what the format lacks.
+    `columns`: int64[analyzers.kernels.log_line.COLUMN_COUNT], -1 for what the format lacks.
     """
 
     fields: tuple[str, ...]
@@ -43,7 +43,7 @@ class Layout:
     @property
     def has_flags(self) -> bool:
         """Whether records carry TCP flags."""
-        return bool(self.columns[text.C_FLAGS] >= 0)
+        return bool(self.columns[log_line.C_FLAGS] >= 0)
 
     @property
     def lacks_packet_addresses(self) -> bool:
@@ -64,24 +64,27 @@ def layout(fields: tuple[str, ...]) -> Layout:
     missing += [name for name in NEEDED if name not in place]
     if missing:
         raise UnusableHeader(f"the format lacks {', '.join(missing)}: no flow can be made of its records")
-    columns = np.full(text.COLUMN_COUNT, -1, np.int64)
+    columns = np.full(log_line.COLUMN_COUNT, -1, np.int64)
     plain = {
-        text.C_SPORT: "srcport", text.C_DPORT: "dstport", text.C_PROTOCOL: "protocol", text.C_PACKETS: "packets",
-        text.C_BYTES: "bytes", text.C_START: "start", text.C_END: "end", text.C_ACTION: "action",
-        text.C_STATUS: "log-status", text.C_FLAGS: "tcp-flags", text.C_INTERFACE: "interface-id",
-        text.C_NETWORK: "vpc-id",
+        log_line.C_SPORT: "srcport", log_line.C_DPORT: "dstport", log_line.C_PROTOCOL: "protocol",
+        log_line.C_PACKETS: "packets", log_line.C_BYTES: "bytes", log_line.C_START: "start", log_line.C_END: "end",
+        log_line.C_ACTION: "action", log_line.C_STATUS: "log-status", log_line.C_FLAGS: "tcp-flags",
+        log_line.C_INTERFACE: "interface-id", log_line.C_NETWORK: "vpc-id",
     }  # fmt: skip
     for column, name in plain.items():
         columns[column] = place.get(name, -1)
     if "interface-id" not in place:  # a transit gateway's attachment, or what has no interface (regional NAT gateways)
-        columns[text.C_INTERFACE] = place.get("tgw-attachment-id", place.get("resource-id", -1))
+        columns[log_line.C_INTERFACE] = place.get("tgw-attachment-id", place.get("resource-id", -1))
     if "vpc-id" not in place and {"tgw-src-vpc-id", "tgw-dst-vpc-id"} <= set(place):
-        columns[text.C_NETWORK] = place["tgw-src-vpc-id"]
-        columns[text.C_PEER_NETWORK] = place["tgw-dst-vpc-id"]
+        columns[log_line.C_NETWORK] = place["tgw-src-vpc-id"]
+        columns[log_line.C_PEER_NETWORK] = place["tgw-dst-vpc-id"]
         for number, reason in enumerate(LOST_REASONS):
-            columns[text.C_LOST + number] = place.get(f"packets-lost-{reason}", -1)
+            columns[log_line.C_LOST + number] = place.get(f"packets-lost-{reason}", -1)
     # pkt-* are the addresses of the packet itself; srcaddr and dstaddr may be an interface's primary address instead
-    for column, stand_in, end in ((text.C_SRC, text.C_SRC_PLAIN, "src"), (text.C_DST, text.C_DST_PLAIN, "dst")):
+    for column, stand_in, end in (
+        (log_line.C_SRC, log_line.C_SRC_PLAIN, "src"),
+        (log_line.C_DST, log_line.C_DST_PLAIN, "dst"),
+    ):
         columns[column] = place.get(f"pkt-{end}addr", place.get(f"{end}addr", -1))
         columns[stand_in] = place.get(f"{end}addr", -1)
     notes = []
