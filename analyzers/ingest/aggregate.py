@@ -16,7 +16,7 @@ from analyzers.ingest.flow_logs import covered_twice, flow_log_of
 from analyzers.ingest.log_formats import LogFormats
 from analyzers.ingest.overflow import Overflow
 from analyzers.ingest.reading import CaptureItem, Item, MixedFormats, TextItem, Worker, plan
-from analyzers.ingest.sources import Source, expand
+from analyzers.ingest.sources import InputError, Source, expand
 from analyzers.ingest.threads import available_cores
 from analyzers.ingest.windows import Windows
 from analyzers.ingest.worker_tables import WorkerTables
@@ -67,6 +67,11 @@ def aggregate(names: Sequence[str], options: IngestOptions | None = None) -> tup
                 tables, skips, formats, read = _read_all(sources, options, whole, overflow, windows)
                 break
             except MixedFormats as mixed:
+                if any(source.read_once for source in sources):
+                    raise InputError(
+                        f"{mixed.source}: lines of several formats, so that everything has to be read again, which "
+                        "standard input and pipes cannot be: read it in a run without them"
+                    ) from mixed
                 whole |= {mixed.source}  # its parts have different formats: read it again from one end to the other
                 overflow.forget()
         flows, stored = overflow.settle(tables, windows)

@@ -99,7 +99,8 @@ class TextItem:
     fields: tuple[str, ...]
     start: int = 0
     end: int | None = None
-    head: bytes = b""  # taken from standard input while sniffing
+    stream: BinaryIO | None = None  # of what can be read only once
+    head: bytes = b""  # taken from that while sniffing
     formats: LogFormats | None = None  # not None: JSON envelopes, whose messages these may be
 
     @property
@@ -113,7 +114,8 @@ class CaptureItem:
     """A pcap or pcapng capture."""
 
     source: Source
-    head: bytes = b""
+    stream: BinaryIO | None = None  # of what can be read only once
+    head: bytes = b""  # taken from that while sniffing
 
     @property
     def format(self) -> str:
@@ -203,9 +205,10 @@ def _sniff(
     source: Source, forced: str | None, whole: frozenset[str], known: LogFormats, opened: BinaryIO | None = None
 ) -> list[Item]:
     """`opened`: an object's stream, which is left open at its beginning."""
+    once = source.read_once
     stream = opened or open_source(source)
     raw = stream.read(SNIFF_BYTES)
-    taken = raw if source.is_stdin else b""
+    taken = raw if once else b""
     if not raw:
         raise InputError("the file is empty")
     if aws_parquet.recognise(raw):
@@ -215,30 +218,31 @@ def _sniff(
     if compressed:
         pieces = _first_piece(stream, raw)
         head = pieces[0]
-        taken = pieces[1] if source.is_stdin else b""
+        taken = pieces[1] if once else b""
     if opened is not None:
         opened.seek(0)
-    elif not source.is_stdin:
+    elif not once:
         stream.close()
+    kept = stream if once else None
     if forced == "capture" or (forced is None and head.startswith(CAPTURE_MAGICS)):
-        return [CaptureItem(source, taken)]
+        return [CaptureItem(source, kept, taken)]
     if aws_cloudwatch.recognise(head):
-        return [TextItem(source, DEFAULT_FIELDS, head=taken, formats=known)]
+        return [TextItem(source, DEFAULT_FIELDS, stream=kept, head=taken, formats=known)]
     fields = aws_vpc.recognise(head, known)
     if fields is None:
         if forced != aws_vpc.NAME:
             raise InputError(_refusal(head))
         fields = known.given or DEFAULT_FIELDS
     aws_vpc.layout(fields)
-    if compressed or source.is_stdin or source.stored is not None or source.name in whole or source.size <= RANGE_BYTES:
-        return [TextItem(source, fields, head=taken)]
+    if compressed or once or source.stored is not None or source.name in whole or source.size <= RANGE_BYTES:
+        return [TextItem(source, fields, stream=kept, head=taken)]
     return list(_ranges(source, fields))
 
 
 def _row_groups(source: Source) -> list[Item]:
     """All row groups of a Parquet file. Raises InputError or UnusableHeader."""
-    if source.is_stdin:
-        raise InputError("Parquet cannot be read from standard input; name the file")
+    if source.read_once:
+        raise InputError("Parquet cannot be read from standard input or a pipe; name the file")
     file = aws_parquet.open_file(source)
     fields = aws_parquet.fields_of(file)
     aws_vpc.layout(fields)
@@ -347,7 +351,7 @@ class Worker:
             self._reasons.settle(skips)
 
     def _read_stream(self, item: TextItem | CaptureItem | ObjectItem, network: int, skips: SkipCounts) -> None:
-        stream = item.stream if isinstance(item, ObjectItem) else open_source(item.source)
+        stream = item.stream or open_source(item.source)
         try:
             items: list[Item] = [item]
             if isinstance(item, ObjectItem):
@@ -576,7 +580,7 @@ class Worker:
     ) -> Iterator[tuple[NDArray[np.uint8], bool]]:
         """Windows over the capture, each beginning where the reader stands: the mapped file, or pieces of a stream."""
         head = item.head or stream.read(4)
-        on_disk = not item.source.is_stdin and item.source.stored is None
+        on_disk = item.stream is None and item.source.stored is None
         if on_disk and not head.startswith((GZIP_MAGIC, ZSTD_MAGIC)):
             yield from self._mapped(item.source, readers)
             return

@@ -41,8 +41,16 @@ class Source:
 
     @property
     def is_stdin(self) -> bool:
-        """Whether it is read from standard input, once and without seeking."""
+        """Whether it is standard input."""
         return self.name == "-"
+
+    @property
+    def read_once(self) -> bool:
+        """Whether it can be read only once, from its beginning on: standard input, and what a pipe brings."""
+        if self.is_stdin or self.stored is not None:
+            return self.is_stdin
+        path = Path(self.name)
+        return path.exists() and not path.is_file()
 
     @property
     def local_path(self) -> str:
@@ -148,7 +156,7 @@ def _below(folder: Path, window: Window) -> tuple[list[Path], int]:
 
 
 def open_source(source: Source) -> BinaryIO:
-    """The raw bytes. Raises InputError when it cannot be opened."""
+    """The raw bytes; of a regular file, a FileIO. Raises InputError when it cannot be opened."""
     if source.is_stdin:
         return sys.stdin.buffer
     if source.stored is not None:
@@ -156,7 +164,8 @@ def open_source(source: Source) -> BinaryIO:
 
         return cast(BinaryIO, ObjectStream(source.stored))
     try:
-        return Path(source.name).open("rb", buffering=0)
+        # a pipe brings little at a time, of which its format could not be told
+        return Path(source.name).open("rb") if source.read_once else Path(source.name).open("rb", buffering=0)
     except OSError as problem:
         raise InputError(f"{source.name}: {problem.strerror or problem}") from problem
 

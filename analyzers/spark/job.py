@@ -50,8 +50,8 @@ def take_with_spark(
         os.makedirs(store, exist_ok=True)  # noqa: PTH103  (a path or nothing)
     committed = CommittedStore(place_of(store), slice_seconds)
     sources, notes = expand(names, options.window)
-    if any(source.is_stdin for source in sources):
-        raise InputError("standard input cannot be read by a cluster; save it where all of it can reach")
+    if any(source.read_once for source in sources):
+        raise InputError("standard input and pipes cannot be read by a cluster; save it where all of it can reach")
     left: list[SkipCounts] = []
     wanted = [source for source in sources if _is_new(source, committed, left)]
     files: dict[str, list[str]] = {}

@@ -89,7 +89,9 @@ def settings(memory: int, threads: int, scratch: Path | str) -> dict[str, str | 
 
 
 def is_store_file(path: str) -> bool:
-    """Whether the file begins as DuckDB files do."""
+    """Whether the file begins as DuckDB files do. A pipe does not, which what is looked at here would be lost of."""
+    if not Path(path).is_file():
+        return False
     try:
         with Path(path).open("rb") as file:
             return file.read(MAGIC_AT + len(MAGIC))[MAGIC_AT:] == MAGIC

@@ -76,8 +76,8 @@ class Intake:
         """Take everything that is not there yet. Raises InputError (names that lead nowhere, a failing store);
         on KeyboardInterrupt what is finished is committed, and the summary says so."""
         sources, notes = expand(names, self._options.window)
-        if any(source.is_stdin for source in sources):
-            raise InputError("standard input cannot be taken into a store: it has no identity; save it to a file first")
+        if any(source.read_once for source in sources):
+            raise InputError("what comes from standard input or a pipe has no identity: save it to a file first")
         unchanged = sum(not self._consider(source) for source in sources) - len(self._left)
         threads = max(1, min(self._threads, len(self._waiting)) if len(self._waiting) > 1 else self._threads)
         interrupted = False
