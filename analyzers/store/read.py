@@ -150,6 +150,7 @@ def _table(connection: duckdb.DuckDBPyConnection, tables: Sequence[str], names: 
     """Rows of `merged_flows`, whose direction follows from their evidence, and of `settled`, as one FlowTable."""
     columns: Columns = {}
     shaken = int(Evidence.SYN | Evidence.SYN_ACK)
+    connection.execute("SET preserve_insertion_order = true")  # else each column's rows come in an order of their own
     for column in COLUMNS:  # one at a time: the database's copy of a column goes before the next one comes
         parts = []
         for table in tables:

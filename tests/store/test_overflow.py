@@ -6,11 +6,13 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from analyzers.ingest.aggregate import IngestOptions, aggregate
 from analyzers.store.memory import Shares, divide
 from analyzers.store.spill import Spill
-from tests.store.logs import FIELDS, read, take, write_logs
+from tests.store.logs import FIELDS, START, read, take, write_logs
 from tests.store.test_round_trip import INVENTORY
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -40,6 +42,25 @@ def test_logs(tmp_path: Path, tiny: list[int], monkeypatch: pytest.MonkeyPatch, 
     assert len(tiny) > 3 and sum(tiny) > 30_000
     monkeypatch.undo()
     assert found == read([str(tmp_path / "in")], threads=1, **INVENTORY)
+
+
+def test_the_columns_of_a_large_result_belong_together(tmp_path: Path, tiny: list[int]) -> None:
+    """The database hands its row groups out to several threads."""
+    count = 800_000
+    with (tmp_path / "log").open("w") as log:
+        for i in range(count):
+            client = f"10.{i >> 16}.{i >> 8 & 255}.{i & 255}"
+            log.write(
+                f"2 1 eni-1 {client} 10.200.0.1 40000 443 6 {i % 97 + 1} {i + 1} {START + i} {START + i} ACCEPT OK\n"
+            )
+    flows, report = aggregate([str(tmp_path / "log")], IngestOptions(threads=2))
+    assert tiny and report.records == len(flows) == count
+    number = (flows["client_lo"] & np.uint64(0xFF_FFFF)).astype(np.int64)
+    assert len(np.unique(number)) == count
+    for name, expected in {
+        "bytes": number + 1, "packets": number % 97 + 1, "first": START + number, "last": START + number,
+    }.items():  # fmt: skip
+        assert np.array_equal(flows[name].astype(np.int64), expected), name
 
 
 def test_captures(tmp_path: Path, tiny: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
