@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analyzers.ingest.parquet_entries import Bitmap, Entries, fitting
+from analyzers.ingest.sources import InputError
 from analyzers.kernels.record_columns import DASH, parse_numbers
 from analyzers.kernels.text import PADDING
 
@@ -25,15 +26,17 @@ class ArrowColumns:
         self._batch: Any = None
         self._entries = entries
         self._dictionaries: dict[str, Any] = {}  # that gave the entries
+        self._columns: dict[str, Any] = {}
 
     def take(self, batch: Any) -> None:
-        """Go to a record batch."""
+        """Go to a record batch. Raises InputError for columns that hold neither texts nor numbers."""
         self._batch = batch
         self.rows = batch.num_rows
         for name, entries in self._entries.items():
+            self._columns[name] = column = _plain(name, batch.column(name), texts=entries is not None)
             if entries is None:
                 continue
-            dictionary = batch.column(name).dictionary
+            dictionary = column.dictionary
             if name in self._dictionaries and _same(self._dictionaries[name], dictionary):
                 continue
             self._dictionaries[name] = dictionary
@@ -44,12 +47,12 @@ class ArrowColumns:
 
     def places(self, name: str) -> tuple[NDArray[np.int32], Bitmap]:
         """Entries of each row's text, and which rows have one."""
-        array = self._batch.column(name)
+        array = self._columns[name]
         return _places(array), _bitmap(array)
 
     def numbers(self, name: str, kind: type[np.signedinteger[Any]]) -> tuple[Array, Bitmap]:
         """Values as `kind`, int32 or int64 (below 0 where one does not fit), and which rows have one."""
-        array = self._batch.column(name)
+        array = self._columns[name]
         found = str(array.type)
         if not found.startswith("dictionary"):
             bitmap = _bitmap(array)
@@ -68,6 +71,21 @@ class ArrowColumns:
     def text(self, row: int) -> str:
         """All columns of a row."""
         return " ".join(_text(self._batch.column(i)[row]) for i in range(self._batch.num_columns))
+
+
+def _plain(name: str, array: Any, *, texts: bool) -> Any:
+    """A column as dictionary of texts, or as numbers. Raises InputError."""
+    import pyarrow
+
+    kind = array.type
+    if pyarrow.types.is_nested(kind):
+        raise InputError(f"the column {name} holds {kind}, neither texts nor numbers")
+    try:
+        if texts and not pyarrow.types.is_dictionary(kind):
+            return array.cast("string").dictionary_encode()  # what no text can mean is passed over with its reason
+        return array.cast("int64") if pyarrow.types.is_null(kind) or pyarrow.types.is_boolean(kind) else array
+    except pyarrow.ArrowException as problem:
+        raise InputError(f"the column {name}, of {kind}: {str(problem).strip()}") from problem
 
 
 def is_text(kind: Any) -> bool:

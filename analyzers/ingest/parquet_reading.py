@@ -121,7 +121,7 @@ class RowGroupReader:
         """Columns of all rows of a row group but the first `done`. Raises OSError and InputError."""
         if self._texts_file is None or self._texts_file[0] != source:
             schema = file.schema_arrow
-            texts = [name for name, e in entries.items() if e is not None or is_text(schema.field(name).type)]
+            texts = [name for name in entries if is_text(schema.field(name).type)]
             self._texts_file = (source, aws_parquet.open_file(source, texts))
         columns = ArrowColumns(entries)
         rows = 0

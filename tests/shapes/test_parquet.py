@@ -134,3 +134,25 @@ def test_what_is_no_parquet_or_no_flow_log_is_refused(tmp_path: Path) -> None:
     assert found["cut.parquet"].startswith("unreadable Parquet: ")
     assert found["spoilt.parquet"].startswith("unreadable Parquet data: ")
     assert set(found) == {"lacking.parquet", "cut.parquet", "spoilt.parquet"}
+
+
+@pytest.mark.parametrize(
+    ("name", "cells", "told"),
+    [
+        ("action", pa.array([True] * 20), "an action other than"),
+        ("protocol", pa.array([True] * 20), None),  # 1, ICMP: a number as good as any
+        ("srcaddr", pa.nulls(20), "a record without addresses"),
+        ("packets", pa.nulls(20), None),
+        ("srcaddr", pa.array([["10.0.0.1"]] * 20), "the column srcaddr holds list<"),
+        ("srcport", pa.array([{"a": 1}] * 20), "the column srcport holds struct<"),
+    ],
+)
+def test_columns_of_odd_types(tmp_path: Path, name: str, cells: pa.Array, told: str | None) -> None:
+    made = table(list(DEFAULT_FIELDS), [line.split() for line in generated(20).splitlines()])
+    made = made.set_column(made.schema.get_field_index(name), name, cells)
+    pq.write_table(made, tmp_path / "odd.parquet")
+    (tmp_path / "good.log").write_text(generated(7))
+    _, report = read(tmp_path)
+    found = [skip.reason for skip in report.skips]
+    assert report.records == 7 + (20 if told is None else 0)
+    assert len(found) == (0 if told is None else 1) and all((told or "") in reason for reason in found)
