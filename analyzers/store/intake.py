@@ -11,7 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from typing import Literal
 
@@ -97,7 +97,7 @@ class Intake:
                 for one in self._writing:
                     if one.transaction is not None:  # cut short
                         self._kill(one)
-        self._commit_finished()
+        interrupted |= undisturbed(self._commit_finished)
         summary = summarise(self._done, self._left, len(sources), unchanged, notes)
         return replace(summary, interrupted=interrupted)
 
@@ -301,3 +301,19 @@ class Intake:
         if self._progress is not None:
             self._records[threading.get_ident()] = records
             self._progress(self._bytes_done, self._bytes_total, sum(self._records.values()))
+
+
+def undisturbed(work: Callable[[], None]) -> bool:
+    """Do it in another thread, where no Ctrl-C ends it halfway; whether one came."""
+    pool = ThreadPoolExecutor(1)
+    done = pool.submit(work)
+    interrupted = False
+    while True:
+        try:
+            wait([done])
+            break
+        except KeyboardInterrupt:
+            interrupted = True
+    pool.shutdown()
+    done.result()
+    return interrupted

@@ -78,7 +78,7 @@ def command(
             code = ingest_with_spark(chosen, store, master, slice_seconds)
         else:
             code = ingest(chosen, store, slice_seconds, changed)
-    except KeyboardInterrupt:  # before it began: what comes later is told with numbers
-        click.echo(f"flowctl: interrupted before anything was taken into {store}", err=True)
+    except KeyboardInterrupt:  # before it began, or at its very end: what comes between is told with numbers
+        click.echo(f"flowctl: interrupted; what is in {store} stays there, the same command goes on from it", err=True)
         code = INTERRUPTED
     sys.exit(code)

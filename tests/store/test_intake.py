@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import os
 import random
+import signal
+import time
 from pathlib import Path
 
 import duckdb
@@ -153,3 +155,24 @@ def test_an_object_that_vanishes_meanwhile_is_left_and_the_rest_is_taken(
     paths[1].write_bytes(content)
     assert take(tmp_path / "x.duckdb", [str(tmp_path / "in")]).taken == 1
     assert read([], stores=(str(tmp_path / "x.duckdb"),)) == read([str(p) for p in paths])
+
+
+def test_what_is_done_undisturbed_is_not_ended_halfway() -> None:
+    steps: list[str] = []
+
+    def work() -> None:
+        steps.append("begun")
+        time.sleep(0.1)
+        os.kill(os.getpid(), signal.SIGINT)  # the main thread gets it, which waits
+        time.sleep(0.2)
+        steps.append("done")
+
+    assert intake.undisturbed(work)
+    assert steps == ["begun", "done"]
+    assert not intake.undisturbed(lambda: steps.append("again"))
+    with pytest.raises(InputError, match="told"):
+        intake.undisturbed(failing)
+
+
+def failing() -> None:
+    raise InputError("told")
