@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +27,12 @@ from analyzers.kernels.record import S_OUTSIDE
 from analyzers.kernels.text import Facts
 from analyzers.kernels.window import ALWAYS
 from analyzers.objects.key_layout import Window
+from analyzers.objects.object_store import is_url
 from analyzers.objects.object_stream import begun_ahead
 from analyzers.ports import settling_ports
+
+if TYPE_CHECKING:
+    from analyzers.store.write import SourceFacts
 
 Cuts = Mapping[tuple[str, int, int], tuple[int, ...]]
 """(network, hi, lo) -> ascending times, s UTC, at which the address changes its owner; network "": any."""
@@ -59,6 +65,8 @@ def aggregate(names: Sequence[str], options: IngestOptions | None = None) -> tup
     """
     options = options or IngestOptions()
     sources, notes = expand(names, options.window)
+    stores, left_out = _each_once(options.stores)
+    options = replace(options, stores=stores)
     with Overflow(options) as overflow:
         whole: frozenset[str] = frozenset()
         while True:
@@ -76,7 +84,7 @@ def aggregate(names: Sequence[str], options: IngestOptions | None = None) -> tup
                 overflow.forget()
         flows, stored = overflow.settle(tables, windows)
         records, first, last = overflow.totals
-    notes += covered_twice(flows)
+    notes += [*left_out, *covered_twice(flows), *_in_both(sources, stored)]
     for one in stored:
         skips.extend(one.skips)
         read += one.bytes_read
@@ -106,6 +114,29 @@ def aggregate(names: Sequence[str], options: IngestOptions | None = None) -> tup
         lost_packets=windows.lost_packets(),
     )
     return flows, report
+
+
+def _each_once(stores: Sequence[str]) -> tuple[tuple[str, ...], list[str]]:
+    """Stores, the same one under several names once, and a note of each that was left out."""
+    found: dict[str, str] = {}
+    notes = []
+    for name in stores:
+        place = name.rstrip("/") if is_url(name) else str(Path(name).resolve())
+        if place in found:
+            notes.append(f"{name} is the same store as {found[place]}: read once")
+        found.setdefault(place, name)
+    return tuple(found.values()), notes
+
+
+def _in_both(sources: Sequence[Source], stored: Sequence[SourceFacts]) -> list[str]:
+    """A note of sources that a store holds too."""
+    if not stored:
+        return []
+    from analyzers.store.identity import key_of
+
+    both = sorted({key_of(source) for source in sources} & {one.name for one in stored})
+    more = f" and {len(both) - 1} more" if both[1:] else ""
+    return [f"{both[0]}{more}: in a store too, so what it holds counts twice"] if both else []
 
 
 def network_names(options: IngestOptions) -> tuple[str, ...]:

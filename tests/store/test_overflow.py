@@ -95,6 +95,19 @@ def test_stores_beside_sources_that_overflow(tmp_path: Path, tiny: list[int], mo
     assert found == read(paths)
 
 
+def test_what_would_count_twice_is_told(tmp_path: Path) -> None:
+    paths = [str(p) for p in write_logs(tmp_path / "in", 2, 300, 9)]
+    store = tmp_path / "x.duckdb"
+    take(store, paths)
+    (tmp_path / "same.duckdb").symlink_to(store)
+    _, report = aggregate([], IngestOptions(stores=(str(store), str(tmp_path / "same.duckdb"))))
+    assert report.notes == (f"{tmp_path / 'same.duckdb'} is the same store as {store}: read once",)
+    once = report.records
+    flows, report = aggregate(paths[:1], IngestOptions(stores=(str(store),)))
+    assert report.notes == (f"{paths[0]}: in a store too, so what it holds counts twice",)
+    assert once < report.records == int(flows["records"].sum())
+
+
 def test_a_result_that_outgrows_the_memory_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = [str(p) for p in write_logs(tmp_path / "in", 1, 3000, 9)]
     monkeypatch.setattr("analyzers.ingest.overflow.divide", lambda *_: Shares(1, 128 << 20, 1, 64 << 20))
