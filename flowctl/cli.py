@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import pkgutil
+import sys
 from typing import Any
 
 import click
@@ -13,6 +15,15 @@ from flowctl import __version__, commands
 
 class CommandsByFile(click.Group):
     """A group whose commands are the modules of flowctl.commands; each has `command` and `SUMMARY`."""
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """Run; what the system does not let be read or written is told in a line."""
+        try:
+            return super().main(*args, **extra)
+        except OSError as problem:
+            place = f"{problem.filename}: " if problem.filename else "output: " if problem.errno == errno.ENOSPC else ""
+            print(f"flowctl: {place}{problem.strerror or problem}", file=sys.stderr)
+            sys.exit(2)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  (click's signature)
         """Module names, sorted."""

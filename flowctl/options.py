@@ -35,6 +35,11 @@ class Inputs:
     since: int | None = None  # s UTC
     until: int | None = None
 
+    def __post_init__(self) -> None:
+        """Raises click.UsageError for times that hold nothing."""
+        if self.since is not None and self.until is not None and self.since >= self.until:
+            raise click.UsageError("--since is not before --until: no record lies between them")
+
 
 def inputs_of(sources: tuple[str, ...], options: dict[str, Any]) -> Inputs:
     """What `source_arguments` and `input_options` gathered; a store among the sources is taken for one. Raises

@@ -71,6 +71,8 @@ def forget(store: str, sources: tuple[str, ...], between: tuple[int, int] | None
 
     if not sources and between is None:
         raise click.UsageError("say what to forget: --source X, --between FROM TO, or both")
+    if between is not None and between[0] >= between[1]:
+        raise click.UsageError("--between: FROM is not before TO, so no row lies between them")
     forget_rows(store, sources, between, memory)
 
 

@@ -1,0 +1,39 @@
+"""Commands that cannot do what they are asked say so in a line."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from flowctl.cli import main
+from tests.store.logs import take, write_logs
+
+
+def test_times_that_hold_nothing(tmp_path: Path) -> None:
+    paths = [str(path) for path in write_logs(tmp_path / "in", 1, 50, 1)]
+    take(tmp_path / "x.duckdb", paths)
+    for command in (
+        ["map", *paths, "--since", "2023-11-16", "--until", "2023-11-15"],
+        ["store", "forget", str(tmp_path / "x.duckdb"), "--between", "2023-11-16", "2023-11-15"],
+    ):
+        done = CliRunner().invoke(main, command)
+        assert done.exit_code == 2 and "is not before" in done.output
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
+def test_output_to_a_full_disk(tmp_path: Path) -> None:
+    (path,) = write_logs(tmp_path / "in", 1, 50, 1)
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "flowctl", "map", str(path)],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 2 and done.stderr.splitlines()[-1] == "flowctl: output: No space left on device"
+    assert "Traceback" not in done.stderr
