@@ -227,7 +227,10 @@ def _read_items(
         worker = Worker(own, facts, options.networks, overflow.progress(own), outer=options.outer)
         try:
             while (item := next_item()) is not None:
-                worker.process(item)
+                try:
+                    worker.process(item)
+                except InputError as problem:  # it was there a moment ago
+                    worker.skips[-1].add(str(problem), 1, [(0, "")])
         except BaseException:
             stop.set()
             raise

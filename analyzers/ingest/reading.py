@@ -333,7 +333,8 @@ class Worker:
         self._fill = 0  # bytes of it that wait to be parsed
 
     def process(self, item: Item) -> None:
-        """Read one item into the tables. Raises MixedFormats; damage in the input is noted, not raised."""
+        """Read one item into the tables. Raises MixedFormats, and InputError where it cannot be opened; damage in the
+        input is noted, not raised."""
         skips = SkipCounts(item.source.name)
         self.skips.append(skips)
         network = -1

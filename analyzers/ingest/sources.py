@@ -167,7 +167,7 @@ def open_source(source: Source) -> BinaryIO:
         # a pipe brings little at a time, of which its format could not be told
         return Path(source.name).open("rb") if source.read_once else Path(source.name).open("rb", buffering=0)
     except OSError as problem:
-        raise InputError(f"{source.name}: {problem.strerror or problem}") from problem
+        raise InputError(f"cannot be read: {problem.strerror or problem}") from problem
 
 
 def inflate(stream: BinaryIO, first: bytes = b"", piece_bytes: int = INFLATE_BYTES) -> Iterator[bytes]:

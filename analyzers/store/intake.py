@@ -152,8 +152,11 @@ class Intake:
             if source.stored is None:  # objects of a store are opened when they are read
                 open_source(source).close()
             items, formats = self._items_of(source, whole, skips)
-        except (InputError, OSError) as problem:  # it was there a moment ago; another run may find it again
-            self._leave(source, f"cannot be read: {problem}", "")
+        except InputError as problem:  # it was there a moment ago; another run may find it again
+            self._leave(source, str(problem), "")
+            return
+        except OSError as problem:
+            self._leave(source, f"cannot be read: {problem.strerror or problem}", "")
             return
         facts = SourceFacts(source.name, next(iter(formats), ""), skips=skips)
         one = IncomingObject(source, identity, self._store.new_source(), then, facts, whole, len(items))

@@ -5,13 +5,14 @@ from __future__ import annotations
 import gzip
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from analyzers.flows import FlowTable
 from analyzers.ingest.aggregate import IngestOptions, cut_facts
 from analyzers.ingest.log_formats import DEFAULT_FIELDS
-from analyzers.ingest.reading import BUFFER_BYTES, SHORTER, TextItem, Worker
+from analyzers.ingest.reading import BUFFER_BYTES, SHORTER, TextItem, Worker, plan
 from analyzers.ingest.sources import Source
 from analyzers.ingest.worker_tables import WorkerTables
 from analyzers.kernels.record import S_RECORDS
@@ -90,3 +91,21 @@ def test_a_file_that_cannot_be_read_says_why() -> None:
     one = worker()
     one.process(TextItem(Source("/proc/self/mem"), FIELDS, 0, 4096))
     assert dict(one.skips[0].counts) == {"reading failed: Input/output error": 1}
+
+
+def test_files_that_vanish_before_they_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in "abcd":
+        (tmp_path / f"{name}.log").write_text(generated(50))
+
+    def planned(*arguments: Any) -> Any:
+        found = plan(*arguments)
+        for name in "bc":
+            (tmp_path / f"{name}.log").unlink()
+        return found
+
+    monkeypatch.setattr("analyzers.ingest.aggregate.plan", planned)
+    _, report = read(tmp_path, threads=2)
+    assert report.records == 100
+    assert [(skip.reason, skip.count) for skip in report.skips] == [
+        ("cannot be read: No such file or directory", 1)
+    ] * 2
