@@ -182,7 +182,7 @@ class Intake:
                     raise
                 except InputError as problem:  # gone since it was planned
                     self._kill(one)
-                    self._leave(one.source, f"cannot be read: {problem}", "")
+                    self._leave(one.source, str(problem), "")
                 with one.lock:
                     one.open_items -= 1
             reader.turn_to(None)
