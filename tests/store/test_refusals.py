@@ -24,6 +24,15 @@ def test_times_that_hold_nothing(tmp_path: Path) -> None:
         assert done.exit_code == 2 and "is not before" in done.output
 
 
+@pytest.mark.parametrize("source", ["-", "other.duckdb"])
+def test_what_cannot_be_taken_leaves_no_store(tmp_path: Path, source: str) -> None:
+    take(tmp_path / "other.duckdb", [str(path) for path in write_logs(tmp_path / "in", 1, 50, 1)])
+    named = source if source == "-" else str(tmp_path / source)
+    done = CliRunner().invoke(main, ["ingest", named, "--store", str(tmp_path / "x.duckdb")])
+    assert done.exit_code == 2 and ("no identity" in done.output or "is a flow store" in done.output)
+    assert not (tmp_path / "x.duckdb").exists()
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
 def test_output_to_a_full_disk(tmp_path: Path) -> None:
     (path,) = write_logs(tmp_path / "in", 1, 50, 1)
