@@ -50,7 +50,7 @@ class Source:
         if self.is_stdin or self.stored is not None:
             return self.is_stdin
         path = Path(self.name)
-        return path.exists() and not path.is_file()
+        return path.exists() and not (path.is_file() or path.is_dir())
 
     @property
     def local_path(self) -> str:
