@@ -234,6 +234,7 @@ def _read_items(
         except BaseException:
             stop.set()
             raise
+        own.window_rows()  # closed here, where threads do it at the same time
         return worker
 
     if threads == 1:

@@ -33,7 +33,7 @@ from analyzers.kernels.record import (
     S_WINDOWS,
 )
 from analyzers.kernels.separators import BLOCK_BYTES, BLOCK_ROWS
-from analyzers.kernels.text import MAX_NETWORKS, MAX_OBSERVERS, NETWORK_BLOCKS, Tables
+from analyzers.kernels.text import MAX_NETWORKS, MAX_OBSERVERS, NETWORK_BLOCKS, Tables, text_room
 
 HOUR = 3600
 MAX_WINDOWS = 1 << 19
@@ -42,6 +42,12 @@ MAX_WINDOWS = 1 << 19
 RESERVED_ROWS = 1 << 27
 """Address space that a row store asks for at first (8 GiB for service rows); pages never touched cost nothing."""
 
+
+RESERVED_NAMES, RESERVED_NETWORKS = 1 << 20, 1 << 16
+"""The same for names of interfaces and of networks."""
+
+NAME_BYTES = 32
+"""Bytes reserved for the text of each."""
 
 PAGE_WORDS = 512
 """Words of a page of the usual size."""
@@ -54,6 +60,7 @@ MAP_NORESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000 if sys.platform == "linux"
 
 
 _NAME_COUNTERS = {"observer": S_OBSERVERS, "network": S_NETWORKS}
+_MOST_NAMES = {"observer": MAX_OBSERVERS - BLOCK_ROWS, "network": MAX_NETWORKS - NETWORK_BLOCKS * BLOCK_ROWS}
 
 
 _INDEXES = ("service", "connection", "address", "window", "observer", "network")
@@ -98,6 +105,18 @@ class IndexSpace:
         return self._slots[:size]
 
 
+def _reserved_text(names: int) -> NDArray[np.uint8]:
+    """The same for the text of so many names."""
+    return reserve_rows(NAME_BYTES // 8, names, large_pages=False).view(np.uint8).reshape(-1)
+
+
+def _index_size(size: int, count: int) -> int:
+    """Slots of an index of `size` slots, grown so that it may point to so many rows."""
+    while t.INDEX_SLOTS * count > t.INDEX_ROWS * size:
+        size *= 4 if size < 1 << 20 else 2
+    return size
+
+
 def _doubled(array: NDArray[Any], used: int) -> NDArray[Any]:
     grown = np.zeros((array.shape[0] * 2, *array.shape[1:]), array.dtype)
     grown[:used] = array[:used]
@@ -135,16 +154,16 @@ class WorkerTables:
             address_index=self._spaces["address"].cleared(1 << 12),
             addresses=np.zeros((1 << 12, t.ADDRESS_WORDS), np.uint64),
             observer_index=self._spaces["observer"].cleared(1 << 11),
-            observer_names=np.zeros((1 << 10, w.OBSERVER_WORDS), np.uint64),
-            observer_arena=np.zeros(2 * BLOCK_BYTES, np.uint8),
-            observer_network=np.full(1 << 10, -1, np.int64),
+            observer_names=reserve_rows(w.OBSERVER_WORDS, RESERVED_NAMES, large_pages=False),
+            observer_arena=_reserved_text(RESERVED_NAMES),
+            observer_network=reserve_rows(1, RESERVED_NAMES, large_pages=False)[:, 0],
             network_index=self._spaces["network"].cleared(1 << 11),
-            network_names=np.zeros((1 << 10, t.NAME_WORDS), np.uint64),
-            network_arena=np.zeros(2 * BLOCK_BYTES, np.uint8),
+            network_names=reserve_rows(t.NAME_WORDS, RESERVED_NETWORKS, large_pages=False),
+            network_arena=_reserved_text(RESERVED_NETWORKS),
             window_index=self._spaces["window"].cleared(1 << 12),
             windows=reserve_rows(w.WINDOW_WORDS, 2 * MAX_WINDOWS, large_pages=False),
-            lost_packets=np.zeros((1 << 10, 4), np.uint64),
-            network_sides=np.zeros(1 << 11, np.uint64),
+            lost_packets=reserve_rows(4, RESERVED_NAMES, large_pages=False),
+            network_sides=reserve_rows(1, RESERVED_NETWORKS, large_pages=False)[:, 0],
         )
         state[S_SLOT_SECONDS] = HOUR
         state[S_NETWORKS] = state[S_OBSERVERS] = 1  # number 0 is the empty name, which no index slot points to
@@ -187,16 +206,22 @@ class WorkerTables:
 
         `kind`: "observer" or "network". 24 bytes before the first name are readable.
         """
-        counter = _NAME_COUNTERS[kind]
+        counter, state = _NAME_COUNTERS[kind], self.tables.state
         for start in range(0, len(begins), BLOCK_ROWS):
             stop = min(start + BLOCK_ROWS, len(begins))
-            self.make_room(int(ends[stop - 1] - begins[start]))
-            now = self.tables._asdict()
-            self.tables.state[counter] = t.intern_spans(
-                text, begins[start:stop], ends[start:stop], stop - start,
-                now[f"{kind}_index"], now[f"{kind}_names"], now[f"{kind}_arena"],
-                int(self.tables.state[counter]), self._name_scratch,
+            size, count = int(ends[stop - 1] - begins[start]), int(state[counter])
+            if size > BLOCK_BYTES or count >= _MOST_NAMES[kind] or not text_room(count, *self._texts(kind), 1):
+                self.make_room(size)
+            state[counter] = t.intern_spans(
+                text, begins[start:stop], ends[start:stop], stop - start, *self._texts(kind), count, self._name_scratch,
             )  # fmt: skip
+
+    def _texts(self, kind: str) -> tuple[Any, Any, Any]:
+        """Index, names and arena of interned strings."""
+        now = self.tables
+        if kind == "observer":
+            return now.observer_index, now.observer_names, now.observer_arena
+        return now.network_index, now.network_names, now.network_arena
 
     def observer_names(self) -> list[str]:
         """Observer names by number, with the flow log's id where there is one."""
@@ -225,10 +250,10 @@ class WorkerTables:
         analyzers.kernels.text.room for the conditions."""
         now = self.tables
         state = now.state
-        most_observers, most_networks = MAX_OBSERVERS - BLOCK_ROWS, MAX_NETWORKS - NETWORK_BLOCKS * BLOCK_ROWS
-        if state[S_OBSERVERS] >= most_observers or state[S_NETWORKS] >= most_networks:
+        if any(state[_NAME_COUNTERS[kind]] >= most for kind, most in _MOST_NAMES.items()):
+            most = _MOST_NAMES
             raise TooManyNames(
-                f"more than {most_observers} interfaces or {most_networks} networks; give the input in parts"
+                f"more than {most['observer']} interfaces or {most['network']} networks; give the input in parts"
             )
         while state[S_WINDOWS] + 2 * BLOCK_ROWS > MAX_WINDOWS:
             self.coarsen_windows()
@@ -245,19 +270,15 @@ class WorkerTables:
             changed, "connection", "connections", int(state[S_CONNECTIONS]), BLOCK_ROWS, sliced(t.rehash_connections)
         )
         self._grow_rows(changed, "address", "addresses", int(state[S_ADDRESSES]), 2 * BLOCK_ROWS, t.rehash_addresses)
+        observers = int(state[S_OBSERVERS]) + BLOCK_ROWS
+        networks = int(state[S_NETWORKS]) + NETWORK_BLOCKS * BLOCK_ROWS
         self._grow_texts(changed, "observer", int(state[S_OBSERVERS]), arena_bytes, 1)
         self._grow_texts(changed, "network", int(state[S_NETWORKS]), arena_bytes, NETWORK_BLOCKS)
-        wanted = {
-            "lost_packets": int(state[S_OBSERVERS]) + BLOCK_ROWS,
-            "network_sides": int(state[S_NETWORKS]) + NETWORK_BLOCKS * BLOCK_ROWS,
-        }
+        wanted = {"lost_packets": observers, "observer_network": observers, "network_sides": networks}
         for name, size in wanted.items():
             array = getattr(now, name)
             while size > array.shape[0]:
                 array = changed[name] = _doubled(array, array.shape[0])
-        while changed.get("observer_network", now.observer_network).size < state[S_OBSERVERS] + BLOCK_ROWS:
-            old = changed.get("observer_network", now.observer_network)
-            changed["observer_network"] = np.concatenate([old, np.full(old.size, -1, np.int64)])
         self._grow_windows(changed, 2 * BLOCK_ROWS)
         if changed:
             self.tables = now._replace(**changed)
@@ -270,9 +291,7 @@ class WorkerTables:
         if count + margin > rows.shape[0]:
             rows = _doubled(rows, count)
             changed[rows_name] = rows
-        size = index.size
-        while t.INDEX_SLOTS * (count + margin) > t.INDEX_ROWS * size:
-            size *= 4 if size < 1 << 20 else 2
+        size = _index_size(index.size, count + margin)
         if size != index.size:
             fresh = self._spaces[kind].cleared(size)
             rehash(rows, count, fresh)
@@ -283,9 +302,7 @@ class WorkerTables:
         count = int(self.tables.state[S_WINDOWS])
         while count + margin > rows.shape[0]:
             rows = changed["windows"] = _doubled(rows, count)
-        size = index.size
-        while t.INDEX_SLOTS * (count + margin) > t.INDEX_ROWS * size:
-            size *= 2
+        size = _index_size(index.size, count + margin)
         if size != index.size:
             changed["window_index"] = self._spaces["window"].cleared(size)
             w.rehash_windows(rows, count, changed["window_index"])
@@ -316,23 +333,20 @@ class WorkerTables:
     def clear_windows(self) -> None:
         """Know of no windows, with slots of an hour, and of no lost packets."""
         now = self.tables
-        now.lost_packets[:] = 0
-        now.observer_names[:, t.NAME_WORDS :] = 0
+        observers = int(now.state[S_OBSERVERS])
+        now.lost_packets[:observers] = 0
+        now.observer_names[:observers, t.NAME_WORDS :] = 0
         now.state[S_WINDOWS], now.state[S_SLOT_SECONDS] = 0, HOUR
         now.window_index[:] = 0
 
     def _grow_texts(self, changed: dict[str, Any], kind: str, count: int, arena_bytes: int, blocks: int) -> None:
-        index = getattr(self.tables, f"{kind}_index")
-        names = getattr(self.tables, f"{kind}_names")
-        arena = getattr(self.tables, f"{kind}_arena")
+        index, names, arena = self._texts(kind)
         used = int(names[count - 1, 3] & t.MASK32) + int(names[count - 1, 3] >> t.U32) if count else 0
         while count + blocks * BLOCK_ROWS > names.shape[0]:
             names = _doubled(names, count)
         while used + blocks * (BLOCK_BYTES + BLOCK_ROWS) + 64 + arena_bytes > arena.size:
             arena = _doubled(arena, used)
-        size = index.size
-        while t.INDEX_SLOTS * (count + blocks * BLOCK_ROWS) > t.INDEX_ROWS * size:
-            size *= 2
+        size = _index_size(index.size, count + blocks * BLOCK_ROWS)
         if size != index.size:
             index = self._spaces[kind].cleared(size)
             t.rehash_names(names, count, index)
@@ -364,9 +378,9 @@ class WorkerTables:
 
         def met(start: int, stop: int) -> NDArray[np.uint64]:
             rows = other.tables.services[start:stop]
-            scratch = np.empty((3, t.ABSORB_ROWS), np.uint64)
+            scratch, batch = np.empty((3, t.ABSORB_ROWS), np.uint64), t.rows_on_cache_lines(t.ABSORB_ROWS)
             index, mine = self.tables.service_index, self.tables.services
-            return rows[: t.meet_services(rows, observers, networks, addresses, span, scratch, index, mine)]
+            return rows[: t.meet_services(rows, observers, networks, addresses, span, scratch, batch, index, mine)]
 
         fresh = in_parts(met, int(theirs[S_SERVICES]), threads)
         rows = other.tables.connections[: theirs[S_CONNECTIONS]]
@@ -388,9 +402,9 @@ class WorkerTables:
             text, begins, ends = _joined_names(other.observer_names())
         else:
             rows = theirs[f"{kind}_names"][:count]
-            text = np.concatenate([np.zeros(64, np.uint8), theirs[f"{kind}_arena"], np.zeros(8, np.uint8)])
             begins = (rows[:, 3] & t.MASK32) + np.uint64(64)
             ends = begins + (rows[:, 3] >> t.U32)
+            text = np.concatenate([np.zeros(64, np.uint8), theirs[f"{kind}_arena"][: int(ends[-1])]])
         self.number_names(kind, text, begins[1:], ends[1:])
         begins[0] = 1  # the empty name is number 0 everywhere
         numbers: NDArray[np.uint64] = begins - np.uint64(1)

@@ -15,6 +15,17 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numba.np import arrayobj
 
+from analyzers.kernels.record import (
+    O_CLIENT_SERVER,
+    O_FORWARD,
+    O_META,
+    O_OBSERVER,
+    P_BYTES,
+    P_FIRST,
+    P_LAST,
+    P_PACKETS,
+)
+
 _numba, _arrays, _cgutils = cast(tuple[Any, Any, Any], (numba, arrayobj, cgutils))  # partly typed, partly not
 
 
@@ -230,6 +241,20 @@ def eight_numbers(
     )
 
 
+def _transposed(builder: Any, lines: list[Any]) -> list[Any]:
+    """Eight vectors of eight lanes, rows, as columns."""
+    for distance in (1, 2, 4):  # what stands so many lanes from the diagonal changes sides
+        changed = list(lines)
+        for row in (row for row in range(8) if not row & distance):
+            low, high = lines[row], lines[row + distance]
+            keep = [8 + lane - distance if lane & distance else lane for lane in range(8)]
+            give = [8 + lane if lane & distance else lane + distance for lane in range(8)]
+            changed[row] = _shuffled(builder, low, keep, high)
+            changed[row + distance] = _shuffled(builder, low, give, high)
+        lines = changed
+    return lines
+
+
 @_instruction
 def transpose8(_typing: Any, rows: Any, at: Any, columns: Any, targets: Any, to: Any) -> Any:
     """Eight rows of eight words from rows[at:] on become eight columns: columns[targets[lane], to : to + 8]."""
@@ -246,15 +271,7 @@ def transpose8(_typing: Any, rows: Any, at: Any, columns: Any, targets: Any, to:
             line = builder.load(builder.bitcast(builder.gep(source.data, [place]), eight64.as_pointer()))
             line.align = 8
             lines.append(line)
-        for distance in (1, 2, 4):  # what stands so many lanes from the diagonal changes sides
-            changed = list(lines)
-            for row in (row for row in range(8) if not row & distance):
-                low, high = lines[row], lines[row + distance]
-                keep = [8 + lane - distance if lane & distance else lane for lane in range(8)]
-                give = [8 + lane if lane & distance else lane + distance for lane in range(8)]
-                changed[row] = _shuffled(builder, low, keep, high)
-                changed[row + distance] = _shuffled(builder, low, give, high)
-            lines = changed
+        lines = _transposed(builder, lines)
         for lane in range(8):
             number = builder.load(builder.gep(numbers.data, [args[1].type(lane)]))
             place = builder.add(builder.mul(width, number), args[4])
@@ -263,6 +280,100 @@ def transpose8(_typing: Any, rows: Any, at: Any, columns: Any, targets: Any, to:
         return context.get_dummy_value()
 
     return types.void(rows, types.intp, columns, targets, types.intp), generate
+
+
+@_instruction
+def eight_services(_typing: Any, parsed: Any, oriented: Any, at: Any, rows: Any) -> Any:
+    """Eight records as service rows with their counters, see the twin."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        eight64 = _vector(64, 8)
+
+        def column(array_at: int, number: int) -> Any:
+            array = _arrays.make_array(signature.args[array_at])(context, builder, args[array_at])
+            width = _cgutils.unpack_tuple(builder, array.shape, 2)[1]
+            place = builder.add(builder.mul(width, width.type(number)), args[2])
+            line = builder.load(builder.bitcast(builder.gep(array.data, [place]), eight64.as_pointer()))
+            line.align = 8
+            return line
+
+        forward = column(1, O_FORWARD)
+        backward = builder.xor(forward, eight64([-1] * 8))
+        packets, octets = column(0, P_PACKETS), column(0, P_BYTES)
+        words = [
+            column(1, O_CLIENT_SERVER),
+            column(1, O_META),
+            builder.or_(builder.shl(column(1, O_OBSERVER), eight64([40] * 8)), eight64([1] * 8)),
+            builder.and_(packets, forward),
+            builder.and_(octets, forward),
+            builder.and_(packets, backward),
+            builder.and_(octets, backward),
+            builder.or_(builder.shl(column(0, P_FIRST), eight64([32] * 8)), column(0, P_LAST)),
+        ]
+        for row, line in enumerate(_transposed(builder, words)):
+            number = builder.add(args[2], args[2].type(row))
+            builder.store(line, _row_pointer(context, builder, signature, args, 3, number)).align = 8
+        return context.get_dummy_value()
+
+    return types.void(parsed, oriented, types.intp, rows), generate
+
+
+def _row_pointer(context: Any, builder: Any, signature: Any, args: Any, array_at: int, number: Any) -> Any:
+    """Where row `number` of the array args[array_at] of eight words a row is."""
+    array = _arrays.make_array(signature.args[array_at])(context, builder, args[array_at])
+    place = builder.mul(number, number.type(8))
+    return builder.bitcast(builder.gep(array.data, [place]), _vector(64, 8).as_pointer())
+
+
+def _two_rows(context: Any, builder: Any, signature: Any, args: Any) -> tuple[Any, Any]:
+    """The rows that two arguments each, an array of eight words a row and a number, tell."""
+    pointers = [_row_pointer(context, builder, signature, args, at, args[at + 1]) for at in (0, 2)]
+    rows = [builder.load(pointer) for pointer in pointers]
+    for row in rows:
+        row.align = 8
+    return rows[0], rows[1]
+
+
+@_instruction
+def same_key(_typing: Any, rows: Any, number: Any, others: Any, other: Any, bits1: Any, bits2: Any) -> Any:
+    """Whether two rows agree in word 0, in `bits1` of word 1 and in `bits2` of word 2."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        row, more = _two_rows(context, builder, signature, args)
+        care = row.type([0] * 8)
+        for lane, bits in enumerate((args[4].type(-1), args[4], args[5])):
+            care = builder.insert_element(care, bits, ir.IntType(32)(lane))
+        differ = builder.icmp_unsigned("!=", builder.and_(builder.xor(row, more), care), row.type([0] * 8))
+        return builder.icmp_unsigned("==", builder.bitcast(differ, ir.IntType(8)), ir.IntType(8)(0))
+
+    return types.boolean(rows, types.intp, others, types.intp, types.uint64, types.uint64), generate
+
+
+@_instruction
+def sum_rows(_typing: Any, rows: Any, number: Any, others: Any, other: Any, joined: Any, added: Any) -> Any:
+    """Add one row of eight words to another, see the twin."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        row, more = _two_rows(context, builder, signature, args)
+        halves = _vector(32, 16)
+        ones = [0, 0, 0, -1, -1, -1, -1, 0]
+        care = row.type(ones)
+        for lane, bits in ((1, args[4]), (2, args[5])):
+            care = builder.insert_element(care, bits, ir.IntType(32)(lane))
+        part = builder.and_(more, care)
+        lanes = _vector(1, 8)
+        total = builder.select(
+            lanes([lane in range(2, 7) for lane in range(8)]), builder.add(row, part), builder.or_(row, part)
+        )
+        one, two = builder.bitcast(row, halves), builder.bitcast(more, halves)
+        less = builder.icmp_unsigned("<", one, two)
+        first = builder.xor(less, _vector(1, 16)([lane == 14 for lane in range(16)]))  # the larger one, in lane 14
+        times = builder.bitcast(builder.select(first, one, two), row.type)
+        total = builder.select(lanes([lane == 7 for lane in range(8)]), times, total)
+        builder.store(total, _row_pointer(context, builder, signature, args, 0, args[1])).align = 8
+        return context.get_dummy_value()
+
+    return types.void(rows, types.intp, others, types.intp, types.uint64, types.uint64), generate
 
 
 @_instruction

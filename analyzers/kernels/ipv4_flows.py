@@ -29,6 +29,7 @@ from analyzers.kernels.tables import (
     joined_times,
     mix,
     place,
+    rows_on_cache_lines,
     slice_of,
     upsert_connections,
 )
@@ -65,10 +66,8 @@ class Flows(NamedTuple):
     @staticmethod
     def empty() -> Flows:
         """Nothing in it; zero pages until there is. Rows lie on cache lines."""
-        space = np.zeros((MOST_FLOWS + 1) * FLOW_WORDS, np.uint64)
-        begin = (-space.ctypes.data % 64) // 8
-        rows = space[begin : begin + MOST_FLOWS * FLOW_WORDS].reshape(MOST_FLOWS, FLOW_WORDS)
-        return Flows(rows, np.zeros(2 * MOST_FLOWS, np.uint64), np.array([0, 0, _SMALLEST_INDEX, ALL_TIME], np.int64))
+        counts = np.array([0, 0, _SMALLEST_INDEX, ALL_TIME], np.int64)
+        return Flows(rows_on_cache_lines(MOST_FLOWS), np.zeros(2 * MOST_FLOWS, np.uint64), counts)
 
 
 @inlined

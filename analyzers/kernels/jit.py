@@ -19,6 +19,16 @@ import numpy as np
 
 from analyzers.kernels.machine_code import Held, MachineCode, take_apart
 from analyzers.kernels.processor import Processor, release_of, this_processor
+from analyzers.kernels.record import (
+    O_CLIENT_SERVER,
+    O_FORWARD,
+    O_META,
+    O_OBSERVER,
+    P_BYTES,
+    P_FIRST,
+    P_LAST,
+    P_PACKETS,
+)
 
 F = TypeVar("F", bound=Callable[..., Any])
 A = TypeVar("A", bound=tuple[Any, ...])
@@ -249,6 +259,46 @@ def transpose8(rows: Any, at: Any, columns: Any, targets: Any, to: Any) -> None:
     """Eight rows of eight words from rows[at:] on become eight columns: columns[targets[lane], to : to + 8]."""
     for lane in range(8):
         columns[targets[lane], int(to) : int(to) + 8] = rows[int(at) + lane : int(at) + 64 : 8]
+
+
+@_instruction
+def eight_services(parsed: Any, oriented: Any, at: Any, rows: Any) -> None:
+    """The records parsed[:, at : at + 8] and what `oriented` has of them as service rows, rows[at : at + 8]; what is
+    there may be no record: the row is then of no use."""
+    some = slice(int(at), int(at) + 8)
+    forward = oriented[O_FORWARD, some]
+    rows[some, 0] = oriented[O_CLIENT_SERVER, some]
+    rows[some, 1] = oriented[O_META, some]
+    rows[some, 2] = oriented[O_OBSERVER, some] << np.uint64(40) | np.uint64(1)
+    for word, counter in ((3, P_PACKETS), (4, P_BYTES)):
+        rows[some, word] = parsed[counter, some] & forward
+        rows[some, word + 2] = parsed[counter, some] & ~forward
+    rows[some, 7] = parsed[P_FIRST, some] << np.uint64(32) | parsed[P_LAST, some]
+
+
+@_instruction
+def same_key(rows: Any, number: Any, others: Any, other: Any, bits1: Any, bits2: Any) -> Any:
+    """Whether rows[number] and others[other] agree in word 0, in `bits1` of word 1 and in `bits2` of word 2.
+
+    Rows of eight words, one behind the other.
+    """
+    differ = rows[int(number)] ^ others[int(other)]
+    return differ[0] == 0 and differ[1] & bits1 == 0 and differ[2] & bits2 == 0
+
+
+@_instruction
+def sum_rows(rows: Any, number: Any, others: Any, other: Any, joined: Any, added: Any) -> None:
+    """Add others[other] to rows[number]: `joined` of word 1 by or, `added` of word 2 and the words 3 to 6 as numbers;
+    of the upper halves of word 7 the smaller one stays, of the lower halves the larger one.
+
+    Rows of eight words, one behind the other.
+    """
+    row, more = rows[int(number)], others[int(other)]
+    upper, lower = np.uint64(32), np.uint64(0xFFFF_FFFF)
+    row[1] |= more[1] & joined
+    row[2] += more[2] & added
+    row[3:7] += more[3:7]
+    row[7] = min(row[7] >> upper, more[7] >> upper) << upper | max(row[7] & lower, more[7] & lower)
 
 
 @_instruction

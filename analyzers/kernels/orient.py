@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from analyzers.kernels.jit import inlined, kernel, prefetch
+from analyzers.kernels.jit import eight_services, inlined, kernel, prefetch
 from analyzers.kernels.record import (
     NO_FLAGS,
     O_CLIENT_SERVER,
@@ -20,7 +20,6 @@ from analyzers.kernels.record import (
     O_SLICE,
     O_SLOT,
     O_STATE,
-    O_TIMES,
     P_BYTES,
     P_DPORT,
     P_DST_HI,
@@ -53,10 +52,8 @@ from analyzers.kernels.tables import (
     ALL_ONES,
     ALL_TIME,
     CLIENT_INTERNED,
-    EVIDENCE4,
     FIN_A,
     FIN_B,
-    HIGH32,
     KEY1,
     MASK16,
     MASK32,
@@ -71,13 +68,11 @@ from analyzers.kernels.tables import (
     U22,
     U24,
     U32,
-    U40,
     U48,
+    add_service,
     epoch_of,
     intern_address,
-    joined_times,
     service_hash,
-    service_slot,
     slice_of,
     tagged_slot,
     upsert_connections,
@@ -99,13 +94,15 @@ U7 = np.uint64(7)
 
 @kernel
 def add_oriented(
-    parsed: Any, kept: Any, count: Any, oriented: Any, epochs: Any, tables: Any, facts: Any, connections: Any
-) -> None:
+    parsed: Any, kept: Any, count: Any, oriented: Any, epochs: Any, tables: Any, facts: Any, services: Any,
+    connections: Any,
+) -> None:  # fmt: skip
     """Add the records parsed[:, :count] with kept[i] == 1, which are placed (see `place_records`), to the tables, as
     service rows or as connection rows.
 
-    `oriented` uint64[ORIENTED_WORDS, n], `epochs` uint64[2, n] and `connections` uint64[n, CONNECTION_WORDS] are
-    working memory. The caller guarantees room for `count` rows more of each kind.
+    `oriented` uint64[ORIENTED_WORDS, n], `epochs` uint64[2, n], `services` uint64[n, SERVICE_WORDS] and `connections`
+    uint64[n, CONNECTION_WORDS] are working memory; n >= count + 7. The caller guarantees room for `count` rows more of
+    each kind.
 
     A column at a time, without branches, so that the compiler makes vector code of it; what differs from record to
     record without a pattern is chosen, not branched on: half of the records are replies.
@@ -117,10 +114,11 @@ def add_oriented(
     settled, unsettled, unusual = sort_out(oriented, count)
     if unusual:
         number_ends(parsed, count, oriented, epochs, state, tables.address_index, tables.addresses)
-    key_services(parsed, count, oriented, np.uint64(state[S_SPAN]))
+    write_services(parsed, count, oriented, np.uint64(state[S_SPAN]), services)
     state[S_SERVICES] = add_services(
-        parsed, oriented, settled, np.uint64(state[S_SPAN]), tables.service_index, tables.services, state[S_SERVICES]
-    )
+        services, oriented, settled, np.uint64(state[S_SPAN]), tables.service_index, tables.services,
+        state[S_SERVICES],
+    )  # fmt: skip
     others = oriented[O_OTHERS]
     for at in range(unsettled):
         i = others[at]
@@ -148,7 +146,7 @@ def place_records(parsed: Any, count: Any, oriented: Any, state: Any, observer_n
     else:
         for i in range(count):
             name = parsed[P_NETWORK, i]
-            known = np.uint64(max(observer_network[oriented[O_OBSERVER, i]], np.int64(0)))
+            known = observer_network[oriented[O_OBSERVER, i]]
             oriented[O_NETWORK, i] = name - U1 if name != U0 else known
 
 
@@ -245,8 +243,9 @@ def number_ends(
 
 
 @kernel
-def key_services(parsed: Any, count: Any, oriented: Any, span: Any) -> None:
-    """The other words of service rows, their slices and their hashes."""
+def write_services(parsed: Any, count: Any, oriented: Any, span: Any, services: Any) -> None:
+    """The records as service rows, services[:count], with their slices and hashes; what is behind, up to the next
+    multiple of eight, is overwritten."""
     if span == ALL_TIME:
         oriented[O_SLICE, :count] = U0
     else:
@@ -258,46 +257,29 @@ def key_services(parsed: Any, count: Any, oriented: Any, span: Any) -> None:
         differ = (source ^ target) & oriented[O_FORWARD, i]
         key = ((target ^ differ) << U32) | (source ^ differ)
         oriented[O_CLIENT_SERVER, i] = key
-        oriented[O_TIMES, i] = (parsed[P_FIRST, i] << U32) | parsed[P_LAST, i]
         oriented[O_HASH, i] = service_hash(
             key, oriented[O_META, i] & KEY1, oriented[O_OBSERVER, i], oriented[O_SLICE, i]
         )
+    for i in range(0, count, 8):
+        eight_services(parsed, oriented, i, services)
 
 
 @kernel
-def add_services(parsed: Any, oriented: Any, n: Any, span: Any, index: Any, rows: Any, count: Any) -> Any:
-    """Add the `n` records of O_ORDER to the service rows; returns how many rows there are.
+def add_services(batch: Any, oriented: Any, n: Any, span: Any, index: Any, rows: Any, count: Any) -> Any:
+    """Add the `n` records of O_ORDER, as the service rows that `batch` has of them; returns how many rows there are.
 
     What all of them will touch is brought near before any is touched: first of the index, then of the rows.
     """
     mask = np.uint64(index.size - 1)
     order, slots = oriented[O_ORDER], oriented[O_SLOT]
-    hashes = oriented[O_HASH]
+    hashes, slices = oriented[O_HASH], oriented[O_SLICE]
     for at in range(n):
         prefetch(index, hashes[order[at]] & mask)
     for at in range(n):
         slots[at] = tagged_slot(hashes[order[at]], index, rows)
     for at in range(n):
         i = order[at]
-        key, meta, observer = oriented[O_CLIENT_SERVER, i], oriented[O_META, i], oriented[O_OBSERVER, i]
-        slot = service_slot(key, meta, observer, oriented[O_SLICE, i], span, hashes[i], slots[at], index, rows)
-        if index[slot] == U0:
-            index[slot] = (hashes[i] & HIGH32) | np.uint64(count + 1)
-            row = rows[np.uint64(count)]
-            row[0], row[1], row[2] = key, meta, observer << U40
-            row[3] = row[4] = row[5] = row[6] = U0
-            row[7] = oriented[O_TIMES, i]
-            count += 1
-        forward = oriented[O_FORWARD, i]
-        packets, octets = parsed[P_PACKETS, i], parsed[P_BYTES, i]
-        row = rows[(index[slot] & MASK32) - U1]
-        row[1] |= meta & EVIDENCE4
-        row[2] += U1
-        row[3] += packets & forward
-        row[4] += octets & forward
-        row[5] += packets & ~forward
-        row[6] += octets & ~forward
-        row[7] = joined_times(row[7], oriented[O_TIMES, i])
+        count = add_service(batch, i, slices[i], span, hashes[i], slots[at], index, rows, count)
     return count
 
 

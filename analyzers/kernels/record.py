@@ -20,7 +20,6 @@ PARSED_WORDS = 23
     O_META,  # word 1 of a service row (analyzers.kernels.tables)
     O_FORWARD,  # all bits where the source is the client, none where it serves
     O_CLIENT_SERVER,  # word 0 of a service row
-    O_TIMES,  # its word 7
     O_SLICE,  # begin of its time slice
     O_HASH,  # of its key
     O_STATE,  # R_ bits
@@ -28,7 +27,7 @@ PARSED_WORDS = 23
     O_OTHERS,  # and of those whose direction is open
     O_SLOT,  # of the settled records: the index slot of each
     ORIENTED_WORDS,
-) = range(13)
+) = range(12)
 
 R_SETTLED, R_OPEN, R_UNUSUAL = np.uint64(1), np.uint64(2), np.uint64(4)
 """It is known who serves; it is not; an address needs a number of its own (IPv6, or an owner that changes)."""

@@ -29,8 +29,18 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from analyzers.kernels.jit import inlined, kernel, load64, open_or_tagged, prefetch, trailing_zeros
+from analyzers.kernels.jit import (
+    inlined,
+    kernel,
+    load64,
+    open_or_tagged,
+    prefetch,
+    same_key,
+    sum_rows,
+    trailing_zeros,
+)
 
 U0 = np.uint64(0)
 U1 = np.uint64(1)
@@ -53,7 +63,9 @@ GROUP = np.uint64(8)
 """Slots of an index that are looked at together, a cache line. The search for a service row or a name goes from the
 first slot of its hash's group on: which of them it is needs no branch, of which processors guess many wrong."""
 
-SERVICE_WORDS = 8
+LINE_BYTES = 64
+LINE_WORDS = 8
+SERVICE_WORDS = LINE_WORDS
 EVIDENCE4 = np.uint64(0xF)
 KEY1 = ~EVIDENCE4
 CLIENT_INTERNED = np.uint64(1 << 21)
@@ -73,6 +85,13 @@ MIX3 = np.uint64(0xC2B2_AE3D_27D4_EB4F)
 
 INDEX_ROWS, INDEX_SLOTS = 3, 4
 """An index points to at most three rows for four slots: whoever adds rows and whoever makes room goes by that."""
+
+
+def rows_on_cache_lines(count: int) -> NDArray[np.uint64]:
+    """uint64[count, 8] of zeros, each row on a cache line of its own."""
+    space = np.zeros((count + 1) * LINE_WORDS, np.uint64)
+    begin = (-space.ctypes.data % LINE_BYTES) // 8
+    return space[begin : begin + count * LINE_WORDS].reshape(count, LINE_WORDS)
 
 
 @inlined
@@ -158,9 +177,10 @@ def place_from(slot: Any, index: Any, value: Any, row: Any) -> None:
 
 @inlined
 def service_slot(
-    word0: Any, word1: Any, observer: Any, slice_start: Any, span: Any, value: Any, slot: Any, index: Any, rows: Any
+    batch: Any, at: Any, slice_start: Any, span: Any, value: Any, slot: Any, index: Any, rows: Any
 ) -> Any:  # fmt: skip
-    """The index slot, from `slot` on, of the row of this key and slice; an empty one where there is none."""
+    """The index slot, from `slot` on, of the row with the key and the slice of batch[at]; an empty one where there is
+    none."""
     mask = np.uint64(index.size - 1)
     tag = value & HIGH32
     while True:
@@ -168,9 +188,8 @@ def service_slot(
         if entry == U0:
             return slot
         if (entry & HIGH32) == tag:
-            row = rows[(entry & MASK32) - U1]
-            strange = (row[0] ^ word0) | ((row[1] ^ word1) & KEY1) | ((row[2] >> U40) ^ observer)
-            if strange == U0 and (row[7] >> U32) - slice_start < span:
+            number = (entry & MASK32) - U1
+            if same_key(rows, number, batch, at, KEY1, ~MASK40) and (rows[number, 7] >> U32) - slice_start < span:
                 return slot
         slot = (slot + U1) & mask
 
@@ -192,15 +211,25 @@ def tagged_slot(value: Any, index: Any, rows: Any) -> Any:
 
 
 @inlined
-def sum_service(row: Any, more: Any) -> None:
-    """Add the counters of the service row `more` to those of `row`, which has the same key."""
-    row[1] |= more[1] & EVIDENCE4
-    row[2] += more[2] & MASK40
-    row[3] += more[3]
-    row[4] += more[4]
-    row[5] += more[5]
-    row[6] += more[6]
-    row[7] = joined_times(row[7], more[7])
+def sum_service(rows: Any, number: Any, batch: Any, at: Any) -> None:
+    """Add the counters of the service row batch[at] to those of rows[number], which has the same key."""
+    sum_rows(rows, number, batch, at, EVIDENCE4, MASK40)
+
+
+@inlined
+def add_service(
+    batch: Any, at: Any, slice_start: Any, span: Any, value: Any, slot: Any, index: Any, rows: Any, count: Any
+) -> Any:  # fmt: skip
+    """Add the service row batch[at], whose hash is `value`, to the table; returns the new row count."""
+    slot = service_slot(batch, at, slice_start, span, value, slot, index, rows)
+    entry = index[slot]
+    if entry != U0:
+        sum_service(rows, (entry & MASK32) - U1, batch, at)
+        return count
+    index[slot] = (value & HIGH32) | np.uint64(count + 1)
+    for word in range(SERVICE_WORDS):
+        rows[count, word] = batch[at, word]
+    return count + 1
 
 
 @inlined
@@ -229,16 +258,7 @@ def upsert_services(
     """
     ask_for_services(batch, n, span, hashes, slices, slots, index, rows)
     for i in range(n):
-        slot = service_slot(
-            batch[i, 0], batch[i, 1], batch[i, 2] >> U40, slices[i], span, hashes[i], slots[i], index, rows
-        )
-        if index[slot] != U0:
-            sum_service(rows[(index[slot] & MASK32) - U1], batch[i])
-            continue
-        index[slot] = (hashes[i] & HIGH32) | np.uint64(count + 1)
-        for word in range(SERVICE_WORDS):
-            rows[count, word] = batch[i, word]
-        count += 1
+        count = add_service(batch, i, slices[i], span, hashes[i], slots[i], index, rows, count)
     return count
 
 
@@ -479,26 +499,28 @@ ABSORB_ROWS = 256
 
 @kernel
 def meet_services(
-    theirs: Any, observers: Any, networks: Any, addresses: Any, span: Any, scratch: Any, index: Any, rows: Any
-) -> Any:
+    theirs: Any, observers: Any, networks: Any, addresses: Any, span: Any, scratch: Any, batch: Any, index: Any,
+    rows: Any,
+) -> Any:  # fmt: skip
     """Add another worker's service rows to those of equal keys here; returns how many have none.
 
-    Those move to the front of `theirs`, and have this worker's numbers there. `scratch` is uint64[3, ABSORB_ROWS].
-    No row is made here, and rows of one worker have different keys: parts of `theirs` may be met at the same time.
+    Those move to the front of `theirs`, and have this worker's numbers there. `scratch` is uint64[3, ABSORB_ROWS] and
+    `batch` uint64[ABSORB_ROWS, SERVICE_WORDS]. No row is made here, and rows of one worker have different keys: parts
+    of `theirs` may be met at the same time.
     """
     hashes, slices, slots = scratch[0], scratch[1], scratch[2]
     kept = 0
     for start in range(0, theirs.shape[0], ABSORB_ROWS):
-        batch = theirs[start : start + ABSORB_ROWS]
-        for at in range(batch.shape[0]):
+        n = min(ABSORB_ROWS, theirs.shape[0] - start)
+        for at in range(n):
+            for word in range(SERVICE_WORDS):
+                batch[at, word] = theirs[start + at, word]
             renumber_service(batch[at], observers, networks, addresses)
-        ask_for_services(batch, batch.shape[0], span, hashes, slices, slots, index, rows)
-        for at in range(batch.shape[0]):
-            slot = service_slot(
-                batch[at, 0], batch[at, 1], batch[at, 2] >> U40, slices[at], span, hashes[at], slots[at], index, rows
-            )
+        ask_for_services(batch, n, span, hashes, slices, slots, index, rows)
+        for at in range(n):
+            slot = service_slot(batch, at, slices[at], span, hashes[at], slots[at], index, rows)
             if index[slot] != U0:
-                sum_service(rows[(index[slot] & MASK32) - U1], batch[at])
+                sum_service(rows, (index[slot] & MASK32) - U1, batch, at)
                 continue
             for word in range(SERVICE_WORDS):
                 theirs[kept, word] = batch[at, word]

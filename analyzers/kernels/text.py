@@ -87,6 +87,7 @@ from analyzers.kernels.tables import (
     U32,
     index_takes,
     intern_spans,
+    rows_on_cache_lines,
 )
 from analyzers.kernels.transit import count_lost, pair_names, use_pairs
 from analyzers.kernels.window import leave_outside
@@ -126,7 +127,7 @@ class Tables(NamedTuple):
     observer_index: NDArray[np.uint64]
     observer_names: NDArray[np.uint64]  # with what analyzers.kernels.windows keeps beside them
     observer_arena: NDArray[np.uint8]
-    observer_network: NDArray[np.int64]  # network number of each observer; -1: not known
+    observer_network: NDArray[np.uint64]  # network number of each observer; 0: not known
     network_index: NDArray[np.uint64]
     network_names: NDArray[np.uint64]
     network_arena: NDArray[np.uint8]
@@ -168,6 +169,7 @@ class Scratch(NamedTuple):
     columns: NDArray[np.uint64]  # `parsed` and behind it `words`, where a run puts what it was not asked for
     oriented: NDArray[np.uint64]
     epochs: NDArray[np.uint64]
+    service_batch: NDArray[np.uint64]  # on cache lines
     connection_batch: NDArray[np.uint64]
     reason_counts: NDArray[np.int64]  # int64[len(Reason)]
     reason_samples: NDArray[np.int64]  # int64[len(Reason), SAMPLES]: offsets of line starts in the buffer
@@ -201,6 +203,7 @@ def new_scratch() -> Scratch:
         columns=columns,
         oriented=words(ORIENTED_WORDS, BLOCK_ROWS + 8),
         epochs=words(2, BLOCK_ROWS),
+        service_batch=rows_on_cache_lines(BLOCK_ROWS + 8),
         connection_batch=words(BLOCK_ROWS, CONNECTION_WORDS),
         reason_counts=np.zeros(len(Reason), np.int64),
         reason_samples=np.zeros((len(Reason), SAMPLES), np.int64),
@@ -446,27 +449,61 @@ def parse_block(buffer: Any, found: Any, rows: Any, columns: Any, field_count: A
     read_columns(buffer, regular, scratch)
     kept[:regular] = 1
     count = regular
-    other = 0
-    for row in range(regular + 1):
+    row = 0
+    while row <= regular:
+        odd_row = odd[count - regular, 2] if count - regular < others else regular
+        row = next_strange(scratch, row, odd_row)
         header = np.int64(-1)
-        while other < others and odd[other, 2] == row and header < 0:
-            if read_carefully(buffer, odd[other, 0], odd[other, 1], columns, field_count, scratch, count):
-                header = odd[other, 0]
-            count += 1
-            other += 1
-        strange = row < regular and header < 0 and (scratch.wrong[row] | scratch.no_quad[row]) != U0
-        if strange and (scratch.wrong[row] != U0 or not other_addresses(buffer, scratch, row)):
-            begin = np.int64(separators[bases[row]]) + 1
-            end = np.int64(separators[bases[row] + np.uint64(field_count)])
-            if read_carefully(buffer, begin, end, columns, field_count, scratch, row):
+        if row < odd_row:
+            header = look_at_row(buffer, row, columns, field_count, scratch)
+            row += 1
+        elif count - regular < others:
+            begin, end = odd[count - regular, 0], odd[count - regular, 1]
+            if read_carefully(buffer, begin, end, columns, field_count, scratch, count):
                 header = begin
+            count += 1
+        else:
+            break
         if header >= 0:
-            for rest in range(row, regular):  # what follows is read again, by the new header
-                kept[rest] = 0
-                for word in range(PARSED_WORDS):
-                    scratch.parsed[word, rest] = U0
+            leave_rest(row, regular, scratch)
             return count, header, True
     return count, behind, False
+
+
+@kernel
+def next_strange(scratch: Any, row: Any, stop: Any) -> Any:
+    """The first regular row from `row` on whose columns have another shape; `stop` where there is none before."""
+    wrong, no_quad = scratch.wrong, scratch.no_quad
+    while row + 8 <= stop:
+        any_of = U0
+        for i in range(8):
+            any_of |= wrong[row + i] | no_quad[row + i]
+        if any_of != U0:
+            break
+        row += 8
+    while row < stop and (wrong[row] | no_quad[row]) == U0:
+        row += 1
+    return row
+
+
+@kernel
+def look_at_row(buffer: Any, row: Any, columns: Any, field_count: Any, scratch: Any) -> Any:
+    """Read a regular row whose columns have another shape -> where it begins if it is a header, else -1."""
+    if scratch.wrong[row] == U0 and other_addresses(buffer, scratch, row):
+        return np.int64(-1)
+    base = scratch.bases[row]
+    begin = np.int64(scratch.separators[base]) + 1
+    end = np.int64(scratch.separators[base + np.uint64(field_count)])
+    return begin if read_carefully(buffer, begin, end, columns, field_count, scratch, row) else np.int64(-1)
+
+
+@kernel
+def leave_rest(row: Any, regular: Any, scratch: Any) -> None:
+    """Pass over the regular rows from `row` on: they are read again, by a new header."""
+    for rest in range(row, regular):
+        scratch.kept[rest] = 0
+        for word in range(PARSED_WORDS):
+            scratch.parsed[word, rest] = U0
 
 
 @kernel
@@ -480,8 +517,9 @@ def add_records(count: Any, tables: Any, facts: Any, scratch: Any) -> None:
         tables.window_index, tables.windows, scratch.oriented[O_HASH],
     )  # fmt: skip
     add_oriented(
-        scratch.parsed, scratch.kept, count, scratch.oriented, scratch.epochs, tables, facts, scratch.connection_batch
-    )
+        scratch.parsed, scratch.kept, count, scratch.oriented, scratch.epochs, tables, facts, scratch.service_batch,
+        scratch.connection_batch,
+    )  # fmt: skip
 
 
 @kernel
