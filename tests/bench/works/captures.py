@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench.engines import peak_memory
+from tests.bench.engines import forget_pages, peak_memory
 from tests.bench.result import Result
 
 TITLE = "Captures"
@@ -163,6 +163,7 @@ def run(repeats: int) -> Result:
     works = _works(pcap, pcapng)
     absent = {name: reason for name in works if (reason := _missing(name))}
     runs: dict[str, list[Run]] = {name: [] for name in works if name not in absent}
+    forget_pages([str(pcap), str(pcapng)])
     for nth in range(repeats + 1):
         for name in list(runs):
             if name == NFSTREAM and nth > 2:

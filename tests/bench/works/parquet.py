@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from tests.bench.engines import NAMES, Measured, both_ways, flowctl, stopped, totals_in
+from tests.bench.engines import NAMES, Measured, both_ways, flowctl, forget_pages, stopped, totals_in
 from tests.bench.make_logs import write_logs
 from tests.bench.result import Result
 
@@ -81,6 +81,7 @@ def run(repeats: int) -> Result:
         subprocess.run([sys.executable, "-m", "tests.bench.works.parquet", "make", str(path)], check=True)
     engines = ("flowctl", "DuckDB")
     runs: dict[str, list[dict[str, object]]] = {name: [] for name in engines}
+    forget_pages([str(path)])
     for turn in range(repeats + 1):
         for name in engines:
             done = once(name, path)
