@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -32,9 +33,15 @@ def console() -> Console:
     return Console(width=None if sys.stdout.isatty() else int(os.environ.get("COLUMNS", PLAIN_WIDTH)), highlight=False)
 
 
+def printable(text: object) -> str:
+    """Text without control characters and bidirectional overrides."""
+    shown = str(text)
+    return shown if shown.isprintable() else "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in shown)
+
+
 def clean(text: object) -> str:
-    """Printable text without control characters, bidirectional overrides or markup."""
-    return escape("".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in str(text)))
+    """Printable text without markup."""
+    return escape(printable(text))
 
 
 def end_text(end: End) -> str:
@@ -68,6 +75,23 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], 
     if len(rows) > ROWS:
         made.add_row(f"... and {len(rows) - ROWS} more")
     return made
+
+
+def print_long_table(
+    out: Console, title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], numbers: Iterable[int] = ()
+) -> None:
+    """A table of however many rows, each on one line however wide: to fold its cells would take a minute for 100,000."""
+    right = set(numbers)
+    cells = [[printable(cell) for cell in row] for row in (columns, *rows)]
+    widths = [max(map(cell_len, column)) for column in zip(*cells, strict=True)]
+    lines = []
+    for row in cells:
+        blanks = [" " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True)]
+        parts = [b + cell if n in right else cell + b for n, (cell, b) in enumerate(zip(row, blanks, strict=True))]
+        lines.append("  ".join(parts).rstrip())
+    out.print(title, style="bold", markup=False)
+    out.print(lines[0], style="bold", markup=False, soft_wrap=True)
+    out.file.writelines(f"{line}\n" for line in lines[1:])
 
 
 def print_reading(out: Console, observation: Observation) -> None:
@@ -164,12 +188,8 @@ def print_map(observation: Observation) -> None:
         )
         for edge in observation.map.edges
     ]  # fmt: skip
-    made = table(
-        "Who talks to whom", ("client", "server", "port", "records", "bytes", "direction by", "becomes"), [], (3, 4)
-    )
-    for row in rows:
-        made.add_row(*(clean(cell) for cell in row))
-    out.print(made)
+    columns = ("client", "server", "port", "records", "bytes", "direction by", "becomes")
+    print_long_table(out, "Who talks to whom", columns, rows, (3, 4))
     out.print()
     print_reading(out, observation)
     print_map_summary(out, observation)
