@@ -80,7 +80,7 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], 
 def print_long_table(
     out: Console, title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], numbers: Iterable[int] = ()
 ) -> None:
-    """A table of however many rows, each on one line however wide: to fold its cells would take a minute for 100,000."""
+    """A table of however many rows, each on one line however wide: folding the cells of 100,000 takes a minute."""
     right = set(numbers)
     cells = [[printable(cell) for cell in row] for row in (columns, *rows)]
     widths = [max(map(cell_len, column)) for column in zip(*cells, strict=True)]

@@ -25,6 +25,6 @@ def test_a_long_table_has_a_line_for_each_row() -> None:
         "client" + " " * 54 + "  records  becomes",
         "shop/cart" + " " * 51 + "    1,234  rule",
         "a" * 60 + "        5  rule",
-        "[bold]x[/bold]\\x1b[31m\\x0a" + " " * 35 + "       66",
+        "[bold]x[/bold]\\x1b[31m\\x0a" + " " * 34 + "       66",
         "\u6771\u4eac" + " " * 56 + "        7  rule",
     ]
