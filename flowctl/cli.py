@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import os
 import pkgutil
 import sys
 from typing import Any
@@ -11,6 +12,9 @@ from typing import Any
 import click
 
 from flowctl import __version__, commands
+
+# numpy's linear algebra, which nothing here uses, would start a thread for each core that spins while others work
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 class CommandsByFile(click.Group):
@@ -44,6 +48,6 @@ def main() -> None:
     """Turn flow logs and packet captures into least-privilege network policies, proven before you apply them.
 
     \b
-    Exit codes: 0 done; 1 a qualified flow is denied, or something does not fit; 2 wrong usage;
-    3 input was skipped and --strict was given.
+    Exit codes: 0 done; 1 a qualified flow is denied, or something does not fit; 2 wrong usage, or something
+    cannot be read or written; 3 input was skipped and --strict was given.
     """

@@ -14,12 +14,13 @@ from analyzers.inventory.load import InventoryError, load_inventory
 from analyzers.inventory.resolve import cuts, interface_networks
 from analyzers.kernels.jit import compiled_before
 from analyzers.objects.key_layout import Window
+from analyzers.store.identity import identifiable_sources
 from analyzers.store.intake import Intake
 from analyzers.store.memory import divide
 from analyzers.store.objects import IntakeSummary
 from analyzers.store.parquet_files import is_parquet_store
 from analyzers.store.write import FlowStore
-from flowctl.options import INTERRUPTED, Inputs, network_patterns
+from flowctl.options import INTERRUPTED, Inputs, Unusable, network_patterns
 from flowctl.progress import taking_progress
 
 
@@ -30,7 +31,7 @@ def ingest_with_spark(inputs: Inputs, path: str, master: str | None, slice_secon
     try:
         summary = take_with_spark(inputs.sources, path, _options(inputs), master, slice_seconds)
     except (InputError, InventoryError) as problem:
-        raise click.UsageError(str(problem)) from problem
+        raise Unusable(str(problem)) from problem
     return _outcome(summary, path, inputs.strict)
 
 
@@ -53,7 +54,7 @@ def _options(inputs: Inputs) -> IngestOptions:
 def ingest(inputs: Inputs, path: str, slice_seconds: int | None, changed: Any) -> int:
     """Take the sources into the store at `path`, print what was done, and return the exit code.
 
-    Raises click.UsageError for names that lead nowhere and stores that cannot be used.
+    Raises Unusable for names that lead nowhere and stores that cannot be used.
     """
     if not compiled_before():
         click.echo("flowctl: compiling kernels for this machine, once (about half a minute) ...", err=True)
@@ -63,14 +64,15 @@ def ingest(inputs: Inputs, path: str, slice_seconds: int | None, changed: Any) -
             raise InputError(f"{path}: a directory: only --engine spark writes stores of Parquet files; name a file")
         options = _options(inputs)
         memory = divide(inputs.memory, threads).database
+        sources, notes = identifiable_sources(inputs.sources, options.window)
         store = FlowStore(path, slice_seconds=slice_seconds, memory=memory, threads=threads)
         try:
             with taking_progress() as progress:
-                summary = Intake(store, options, changed, progress).run(list(inputs.sources))
+                summary = Intake(store, options, changed, progress).run(sources, notes)
         finally:
             store.close()
     except (InputError, InventoryError) as problem:
-        raise click.UsageError(str(problem)) from problem
+        raise Unusable(str(problem)) from problem
     return _outcome(summary, path, inputs.strict)
 
 

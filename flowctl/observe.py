@@ -23,7 +23,7 @@ from analyzers.kernels.jit import compiled_before
 from analyzers.objects.key_layout import Window
 from analyzers.servicemap import ServiceMap
 from flowctl.coverage import aggregation_intervals
-from flowctl.options import Inputs, network_patterns
+from flowctl.options import Inputs, Unusable, network_patterns
 from flowctl.progress import reading_progress
 from policygen.qualification import Qualification, qualify
 from policygen.verify.matching import FlowEnd
@@ -47,7 +47,7 @@ class Observation:
 
 
 def observe(inputs: Inputs, known: Inventory | None = None) -> Observation:
-    """Read sources and inventory, unless it is `known` already. Raises click.UsageError for names that lead nowhere."""
+    """Read sources and inventory, unless it is `known` already. Raises Unusable for names that lead nowhere."""
     if not compiled_before():
         click.echo("flowctl: compiling kernels for this machine, once (about half a minute) ...", err=True)
     try:
@@ -77,7 +77,7 @@ def observe(inputs: Inputs, known: Inventory | None = None) -> Observation:
                 ),
             )
     except (InputError, InventoryError) as problem:
-        raise click.UsageError(str(problem)) from problem
+        raise Unusable(str(problem)) from problem
     told = blind_spots(flows, inventory, report.plain_sources)
     report = replace(report, notes=tuple(sorted({*report.notes, *told})))
     identified = identify(flows, inventory)

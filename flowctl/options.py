@@ -18,6 +18,12 @@ INTERRUPTED = 130
 """Exit code after Ctrl-C: 128 + SIGINT, as shells have it."""
 
 
+class Unusable(click.ClickException):
+    """What was named cannot be used, or the system refuses: a line says why. Of usage there is nothing to say."""
+
+    exit_code = 2
+
+
 @dataclass(frozen=True)
 class Inputs:
     """What to read and how."""
@@ -102,7 +108,10 @@ class ByteSize(click.ParamType[int]):
             self.fail(f"{value!r} is no size such as 1GiB or 500MB", param, ctx)
         unit, decimal = found[2].upper(), found[3] == "" and value.strip().upper().endswith("B") and found[2]
         factor = 1000 ** " KMGT".index(unit) if decimal else self._UNITS[unit]
-        return int(float(found[1]) * factor)
+        size = int(float(found[1]) * factor)
+        if not size:
+            self.fail(f"{value!r}: nothing can be done in no memory", param, ctx)
+        return size
 
 
 def memory_option(function: F) -> F:

@@ -6,23 +6,22 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-import click
-
 from analyzers.ingest.aggregate import available_cores
 from analyzers.ingest.sources import InputError
 from analyzers.store.memory import divide
 from analyzers.store.upkeep import compact, export_parquet, forget, store_info
+from flowctl.options import Unusable
 from flowctl.printing import ROWS, clean, console, table, time_text
 from flowctl.progress import reading_progress
 
 
 @contextlib.contextmanager
 def _limits(memory: int) -> Iterator[tuple[int, int]]:
-    """(bytes for DuckDB, threads); failures of the store are usage errors."""
+    """(bytes for DuckDB, threads); failures of the store in a line."""
     try:
         yield divide(memory, 1).settling, available_cores()
     except InputError as problem:
-        raise click.UsageError(str(problem)) from problem
+        raise Unusable(str(problem)) from problem
 
 
 def show_info(path: str, memory: int) -> None:

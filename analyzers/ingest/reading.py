@@ -304,6 +304,16 @@ def _ranges(source: Source, fields: tuple[str, ...]) -> Iterator[TextItem]:
             start = end
 
 
+def _behind_line(file: FileIO, offset: int, stop: int) -> int:
+    """Where the line that `offset` is in ends, at most `stop`."""
+    while offset < stop and (piece := os.pread(file.fileno(), min(READ_BYTES, stop - offset), offset)):
+        newline = piece.find(b"\n")
+        if newline >= 0:
+            return offset + newline + 1
+        offset += len(piece)
+    return offset
+
+
 class Worker:
     """One thread's hands: its tables, its scratch memory, what it passed over."""
 
@@ -409,7 +419,9 @@ class Worker:
                 layout, at = self._after_header(item, layout, at, fill, begin, skips)
             elif why == FileStop.FULL:
                 self._pass_long_line(fill - PADDING, begin, skips)
-                fill = PADDING
+                behind = _behind_line(file, offset, end)
+                self._count(behind - offset)
+                offset, fill = behind, PADDING
             elif why == FileStop.FAILED:
                 os.pread(file.fileno(), stop - offset, offset)  # raises OSError with what is the matter
             elif why == FileStop.END and offset < stop:
@@ -424,10 +436,18 @@ class Worker:
         view = memoryview(self._buffer.data)[PADDING : PADDING + BUFFER_BYTES]
         self._fill = 0
         offset = item.start  # of the buffer's first data byte, in the (decompressed) text
+        within = False  # a line that is passed over
         try:
             for count in self._fills(item, stream, skips):
                 self._fill += count
                 self._count(count)
+                if within:
+                    newline = view[: self._fill].tobytes().find(b"\n")
+                    behind = newline + 1 if newline >= 0 else self._fill
+                    view[: self._fill - behind] = view[behind : self._fill]
+                    offset += behind
+                    self._fill -= behind
+                    within = newline < 0
                 if self._fill < FILL_BYTES:
                     continue  # small pieces are gathered, the kernel likes larger ones
                 layout, used = self._parse(item, layout, self._fill, offset, skips)
@@ -438,9 +458,11 @@ class Worker:
                     self._pass_long_line(self._fill, offset, skips)
                     offset += self._fill
                     self._fill = 0
+                    within = True
         except StreamDamage as damage:
             skips.add(damage.reason, 1, [(damage.offset, "")])
-        self._end_with(item, layout, self._fill, offset, skips)
+        if not within:
+            self._end_with(item, layout, self._fill, offset, skips)
 
     def _count(self, size: int) -> None:
         """So many bytes more were read."""

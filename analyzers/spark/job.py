@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Any
 from analyzers.flows import IngestReport
 from analyzers.ingest.aggregate import IngestOptions
 from analyzers.ingest.coverage import SkipCounts, merge_skips
-from analyzers.ingest.sources import InputError, Source, expand
+from analyzers.ingest.sources import InputError, Source
 from analyzers.objects.object_store import StoredObject, is_url
 from analyzers.spark.object_group import GroupOptions, read_group
 from analyzers.spark.partial_rows import KEYS, MERGES, SPARK_SCHEMA, TEXTS
 from analyzers.spark.store_files import DONE_SPARK_SCHEMA, LEFT, write_files
 from analyzers.store.commits import Commit, CommittedStore
-from analyzers.store.identity import Change, change_since, key_of
+from analyzers.store.identity import Change, change_since, identifiable_sources, key_of
 from analyzers.store.objects import IntakeSummary
 from analyzers.store.parquet_files import facts_of_sources
 from analyzers.store.places import place_of
@@ -46,12 +46,10 @@ def take_with_spark(
     """Take everything that is not in the store yet. Raises InputError for names that lead nowhere, a store that cannot
     be used, a missing library, and a Spark job that failed: then nothing was added."""
     _require_spark()
+    sources, notes = identifiable_sources(names, options.window)
     if not is_url(store):
         os.makedirs(store, exist_ok=True)  # noqa: PTH103  (a path or nothing)
     committed = CommittedStore(place_of(store), slice_seconds)
-    sources, notes = expand(names, options.window)
-    if any(source.read_once for source in sources):
-        raise InputError("standard input and pipes cannot be read by a cluster; save it where all of it can reach")
     left: list[SkipCounts] = []
     wanted = [source for source in sources if _is_new(source, committed, left)]
     files: dict[str, list[str]] = {}

@@ -111,6 +111,7 @@ def open_for_writing(
     if "://" in path:
         raise StoreError(f"{path}: a store that is written here is a file; an object store takes what is exported")
     with plain_errors(path):
+        absolute(path)
         if create and not Path(path).exists():
             _create(Path(path), slice_seconds or SLICE_SECONDS)
         elif not Path(path).exists():
@@ -242,8 +243,12 @@ class Stages:
 
 
 def absolute(path: str) -> str:
-    """The path as DuckDB cannot take it for anything else: `name:rest` would be a database of an extension."""
-    return str(Path(path).absolute())
+    """The path as DuckDB cannot take it for anything else: `name:rest` would be a database of an extension. Raises
+    StoreError for one that it does not take at all."""
+    whole = str(Path(path).absolute())
+    if plain_text(whole) != whole:
+        raise StoreError(f"{plain_text(path)}: DuckDB takes no path that is no UTF-8; name the store otherwise")
+    return whole
 
 
 def quoted(text: str) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from analyzers.ingest.sources import Source
-from analyzers.store.database import plain_text
+from analyzers.ingest.sources import InputError, Source, expand
+from analyzers.objects.key_layout import Window
+from analyzers.store.database import is_store_file, plain_text
 
 EDGE_BYTES = 64 * 1024
 SAMPLE_BYTES = 4096
@@ -32,6 +34,20 @@ class Change(Enum):
     NONE = "the same"
     GREW = "grew, its beginning is the same"
     OTHER = "changed"
+
+
+def identifiable_sources(names: Sequence[str], window: Window) -> tuple[list[Source], list[str]]:
+    """`expand`, for what is to be known again later. Raises InputError for flow stores and pipes too."""
+    for name in names:
+        if is_store_file(name):
+            raise InputError(f"{name} is a flow store: other commands read it with --store; name logs or captures")
+    sources, notes = expand(names, window)
+    for source in sources:
+        if source.read_once:
+            raise InputError(
+                f"{source.name}: what comes from standard input or a pipe has no identity: save it to a file first"
+            )
+    return sources, notes
 
 
 def key_of(source: Source) -> str:

@@ -20,7 +20,7 @@ import numpy as np
 from analyzers.ingest.aggregate import IngestOptions, available_cores
 from analyzers.ingest.coverage import SkipCounts
 from analyzers.ingest.reading import Item, MixedFormats, plan
-from analyzers.ingest.sources import InputError, Source, expand, open_source
+from analyzers.ingest.sources import InputError, Source, open_source
 from analyzers.store.database import StoreError
 from analyzers.store.identity import Change, Identity, change_since, identity_of, key_of
 from analyzers.store.memory import Shares, divide
@@ -72,12 +72,9 @@ class Intake:
 
     # -- the run -------------------------------------------------------------------------------------------------
 
-    def run(self, names: Sequence[str]) -> IntakeSummary:
-        """Take everything that is not there yet. Raises InputError (names that lead nowhere, a failing store);
-        on KeyboardInterrupt what is finished is committed, and the summary says so."""
-        sources, notes = expand(names, self._options.window)
-        if any(source.read_once for source in sources):
-            raise InputError("what comes from standard input or a pipe has no identity: save it to a file first")
+    def run(self, sources: Sequence[Source], notes: Sequence[str] = ()) -> IntakeSummary:
+        """Take everything of `identifiable_sources`, which made the notes, that is not there yet. Raises InputError (a
+        failing store); on KeyboardInterrupt what is finished is committed, and the summary says so."""
         unchanged = sum(not self._consider(source) for source in sources) - len(self._left)
         threads = max(1, min(self._threads, len(self._waiting)) if len(self._waiting) > 1 else self._threads)
         interrupted = False

@@ -21,6 +21,7 @@ from analyzers.store.database import (
     make_tables,
     open_for_writing,
     plain_errors,
+    plain_text,
     quoted,
     settings,
     stored_slice_seconds,
@@ -180,7 +181,8 @@ def _chosen(connection: duckdb.DuckDBPyConnection, patterns: Sequence[str]) -> t
 
 
 def _meets(pattern: str, key: str, name: str) -> bool:
-    place = str(Path(pattern).resolve()) if "://" not in pattern else pattern.rstrip("/")
+    place = plain_text(str(Path(pattern).resolve()) if "://" not in pattern else pattern.rstrip("/"))
+    pattern = plain_text(pattern)
     return (
         fnmatch.fnmatchcase(name, pattern)
         or fnmatch.fnmatchcase(key, pattern)

@@ -62,23 +62,11 @@ def command(
     Run it again as often as you like: an object that is in the store is not read again, and a run that was stopped or
     killed goes on where it was. Other commands read the store with --store.
     """
-    from analyzers.ingest.sources import Source
-    from analyzers.store.database import is_store_file
-
     chosen = Inputs(
         sources, inputs["inventory"], inputs["networks"], inputs["input_format"], inputs["threads"], inputs["strict"],
         inputs["log_format"], memory=inputs["memory"], outer=inputs["outer"], since=inputs["since"],
         until=inputs["until"],
     )  # fmt: skip
-    for name in sources:
-        if is_store_file(name):
-            raise click.UsageError(
-                f"{name} is a flow store: other commands read it with --store; name logs or captures"
-            )
-        if Source(name).read_once:
-            raise click.UsageError(
-                f"{name}: what comes from standard input or a pipe has no identity; save it to a file"
-            )
     if master and engine != "spark":
         raise click.UsageError("--master goes with --engine spark")
     if engine == "spark" and changed != "skip":

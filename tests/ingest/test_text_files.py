@@ -62,13 +62,18 @@ def test_parts_of_a_file_give_what_a_stream_gives(
 
 def test_a_part_with_a_line_that_fills_the_buffer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("analyzers.ingest.reading.RANGE_BYTES", 1 << 20)
-    long = "2 " + "x" * (BUFFER_BYTES + 3 * READ_BYTES) + "\n"
-    (tmp_path / "a.log").write_text(generated(5) + long + generated(5))
-    (tmp_path / "a.log.gz").write_bytes(gzip.compress((tmp_path / "a.log").read_bytes()))
-    reports = [read(path)[1] for path in (tmp_path / "a.log", tmp_path / "a.log.gz")]
-    assert reports[0].records == reports[1].records == 10
-    for report in reports:
-        assert any(s.reason == "a line longer than any record" for s in report.skips)
+    before = generated(5)
+    for more in (0, READ_BYTES, 3 * BUFFER_BYTES):
+        text = before + "2 " + "x" * (BUFFER_BYTES + more) + "\n"
+        for behind in (generated(5), ""):
+            (tmp_path / "a.log").write_text(text + behind)
+            (tmp_path / "a.log.gz").write_bytes(gzip.compress((tmp_path / "a.log").read_bytes()))
+            for path in (tmp_path / "a.log", tmp_path / "a.log.gz"):
+                report = read(path)[1]
+                assert report.records == (10 if behind else 5) and report.bytes_read == len(text + behind)
+                (skip,) = report.skips
+                assert (skip.reason, skip.count) == ("a line longer than any record", 1)
+                assert f"offset {len(before)}" in skip.samples[0]
 
 
 def worker() -> Worker:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from analyzers.flows import COLUMNS, FlowTable, IngestReport
 from analyzers.ingest.aggregate import IngestOptions, aggregate
+from analyzers.store.identity import identifiable_sources
 from analyzers.store.intake import Intake
 from analyzers.store.objects import IntakeSummary
 from analyzers.store.write import FlowStore
@@ -79,6 +80,7 @@ def take(store: Path, names: list[str], changed: str = "skip", **options: object
     """One `flowctl ingest`."""
     opened = FlowStore(str(store), memory=256 << 20)
     try:
-        return Intake(opened, IngestOptions(**options), changed).run(names)  # type: ignore[arg-type]
+        given = IngestOptions(**options)  # type: ignore[arg-type]
+        return Intake(opened, given, changed).run(*identifiable_sources(names, given.window))
     finally:
         opened.close()
