@@ -17,7 +17,8 @@ from analyzers.ingest.coverage import SkipCounts, merge_skips
 from analyzers.ingest.flow_logs import covered_twice, flow_log_of
 from analyzers.ingest.log_formats import LogFormats
 from analyzers.ingest.overflow import Overflow
-from analyzers.ingest.reading import CaptureItem, Item, MixedFormats, TextItem, Worker, plan
+from analyzers.ingest.planning import CaptureItem, Item, TextItem, plan
+from analyzers.ingest.reading import MixedFormats, Worker
 from analyzers.ingest.sources import InputError, Source, expand
 from analyzers.ingest.threads import available_cores
 from analyzers.ingest.windows import Windows

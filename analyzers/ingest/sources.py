@@ -22,6 +22,7 @@ INFLATE_ERROR = cast(type[Exception], igzip_lib.IsalError)  # its type stub says
 _GzipReader = getattr(isal_zlib, "_GzipReader", None)  # not documented, but what all of isal's reading goes through
 GZIP_MAGIC = b"\x1f\x8b"
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+SHORTER = "the file became shorter while it was read"
 READ_BYTES = 1024 * 1024
 INFLATE_BYTES = 512 * 1024  # small enough to stay in the cache until it is parsed
 ZSTD_WINDOW = 128 * 1024 * 1024

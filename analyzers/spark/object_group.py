@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from analyzers.ingest.aggregate import IngestOptions, cut_facts, network_names
 from analyzers.ingest.coverage import SkipCounts
 from analyzers.ingest.flow_logs import flow_log_of
-from analyzers.ingest.reading import Item, Worker, plan
+from analyzers.ingest.planning import Item, plan
+from analyzers.ingest.reading import Worker
 from analyzers.ingest.sources import Source
 from analyzers.ingest.windows import Windows, lost_in
 from analyzers.ingest.worker_tables import WorkerTables

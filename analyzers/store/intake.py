@@ -19,7 +19,8 @@ import numpy as np
 
 from analyzers.ingest.aggregate import IngestOptions, available_cores
 from analyzers.ingest.coverage import SkipCounts
-from analyzers.ingest.reading import Item, MixedFormats, plan
+from analyzers.ingest.planning import Item, plan
+from analyzers.ingest.reading import MixedFormats
 from analyzers.ingest.sources import InputError, Source, open_source
 from analyzers.store.database import StoreError
 from analyzers.store.identity import Change, Identity, change_since, identity_of, key_of

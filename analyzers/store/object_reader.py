@@ -7,7 +7,8 @@ from typing import Protocol
 
 from analyzers.ingest.aggregate import IngestOptions, cut_facts, network_names
 from analyzers.ingest.flow_logs import flow_log_of
-from analyzers.ingest.reading import Item, Worker
+from analyzers.ingest.planning import Item
+from analyzers.ingest.reading import Worker
 from analyzers.ingest.windows import lost_in
 from analyzers.kernels.record import S_FIRST, S_LAST, S_RECORDS
 from analyzers.kernels.tables import ALL_TIME

@@ -53,7 +53,7 @@ def test_a_pipe_gives_what_the_file_gives(tmp_path: Path, content: bytes) -> Non
 
 
 def test_a_pipe_is_not_read_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("analyzers.ingest.reading.RANGE_BYTES", 2000)
+    monkeypatch.setattr("analyzers.ingest.planning.RANGE_BYTES", 2000)
     (tmp_path / "mixed").write_text(generated(100) + "dstport srcport dstaddr srcaddr protocol\n" + "1 2 3 4 5\n" * 99)
     with (
         piped(tmp_path / "pipe", TEXT[:20_000]) as pipe,

@@ -12,8 +12,9 @@ import pytest
 from analyzers.flows import FlowTable
 from analyzers.ingest.aggregate import IngestOptions, cut_facts
 from analyzers.ingest.log_formats import DEFAULT_FIELDS
-from analyzers.ingest.reading import BUFFER_BYTES, SHORTER, TextItem, Worker, plan
-from analyzers.ingest.sources import Source
+from analyzers.ingest.planning import TextItem, plan
+from analyzers.ingest.reading import BUFFER_BYTES, Worker
+from analyzers.ingest.sources import SHORTER, Source
 from analyzers.ingest.worker_tables import WorkerTables
 from analyzers.kernels.record import S_RECORDS
 from analyzers.kernels.text_files import READ_BYTES
@@ -50,7 +51,7 @@ def test_parts_of_a_file_give_what_a_stream_gives(
     text = odd_text()
     (tmp_path / "a.log").write_bytes(text)
     expected, told = read(tmp_path / "a.log", threads=1)
-    monkeypatch.setattr("analyzers.ingest.reading.RANGE_BYTES", range_bytes)
+    monkeypatch.setattr("analyzers.ingest.planning.RANGE_BYTES", range_bytes)
     flows, report = read(tmp_path / "a.log", threads=2)
     assert {skip.reason for skip in report.skips} == {
         "wrong number of fields", "an address that is none", "a line longer than any record",
@@ -61,7 +62,7 @@ def test_parts_of_a_file_give_what_a_stream_gives(
 
 
 def test_a_part_with_a_line_that_fills_the_buffer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("analyzers.ingest.reading.RANGE_BYTES", 1 << 20)
+    monkeypatch.setattr("analyzers.ingest.planning.RANGE_BYTES", 1 << 20)
     before = generated(5)
     for more in (0, READ_BYTES, 3 * BUFFER_BYTES):
         text = before + "2 " + "x" * (BUFFER_BYTES + more) + "\n"

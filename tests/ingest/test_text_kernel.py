@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from analyzers.flows import FlowTable, IngestReport, address_text
 from analyzers.ingest.aggregate import IngestOptions, aggregate, cut_facts
-from analyzers.ingest.reading import Worker, plan
+from analyzers.ingest.planning import plan
+from analyzers.ingest.reading import Worker
 from analyzers.ingest.sources import Source
 from analyzers.ingest.worker_tables import WorkerTables
 from analyzers.kernels.record import S_CONNECTIONS
@@ -182,7 +183,7 @@ def test_however_the_bytes_arrive_the_sums_are_the_same(
     else:
         paths[0].write_bytes(text)
     if how == "two-threads":
-        monkeypatch.setattr("analyzers.ingest.reading.RANGE_BYTES", 100_000)
+        monkeypatch.setattr("analyzers.ingest.planning.RANGE_BYTES", 100_000)
     flows, report = read(paths, threads=2)
     assert report.skips == ()
     assert settled(flows) == dict(twin.services)
@@ -210,7 +211,7 @@ def test_a_header_without_addresses_is_refused_and_the_rest_is_read(tmp_path: Pa
 
 
 def test_lines_below_another_header_are_read_by_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("analyzers.ingest.reading.RANGE_BYTES", 2000)
+    monkeypatch.setattr("analyzers.ingest.planning.RANGE_BYTES", 2000)
     second = "dstport srcport dstaddr srcaddr protocol interface-id start end packets bytes\n"
     second += "443 40000 10.0.0.2 10.0.0.1 6 eni-9 1700000000 1700000001 5 500\n" * 100
     (tmp_path / "log").write_text(generated(100) + second)

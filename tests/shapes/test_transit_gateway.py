@@ -83,7 +83,7 @@ def test_each_end_has_its_own_network_whichever_address_is_lower(tmp_path: Path)
 @pytest.mark.parametrize("threads", [1, 2])
 def test_many_networks_in_many_files(tmp_path: Path, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """More networks than fit into the tables at first, and the same pairs read by different threads."""
-    monkeypatch.setattr("analyzers.ingest.reading.RANGE_BYTES", 40_000)
+    monkeypatch.setattr("analyzers.ingest.planning.RANGE_BYTES", 40_000)
     chance = random.Random(3)
     expected = set()
     lines = []

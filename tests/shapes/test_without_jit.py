@@ -18,9 +18,9 @@ from tests.shapes.test_transit_gateway import both_ways, write
 
 SCRIPT = """
 import sys
-from analyzers.ingest import reading
+from analyzers.ingest import planning
 from analyzers.ingest.aggregate import IngestOptions, aggregate
-reading.RANGE_BYTES = 2000  # so that the larger files are read in parts
+planning.RANGE_BYTES = 2000  # so that the larger files are read in parts
 flows, report = aggregate(sys.argv[1:], IngestOptions(threads=1, intervals={"": 60}))
 columns = dict(flows.columns)
 for name, names in (("network", flows.networks), ("observer", flows.observers)):

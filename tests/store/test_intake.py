@@ -83,7 +83,7 @@ def test_an_object_with_other_content_is_left_unless_told_otherwise(tmp_path: Pa
 def test_a_file_of_several_formats_that_was_cut_into_parts_is_taken_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("analyzers.ingest.reading.RANGE_BYTES", 3000)
+    monkeypatch.setattr("analyzers.ingest.planning.RANGE_BYTES", 3000)
     body = "\n".join(rows(150, random.Random(1)))
     other = "dstport srcport dstaddr srcaddr protocol interface-id start end packets bytes\n"
     other += "443 40000 10.0.0.2 10.0.0.1 6 eni-9 1700000000 1700000001 5 500\n" * 80
@@ -97,7 +97,7 @@ def test_a_file_of_several_formats_that_was_cut_into_parts_is_taken_once(
 
 def test_an_object_larger_than_the_memory_is_taken_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("analyzers.store.intake.ROW_BYTES", 1 << 30)  # every row is too many: own transactions
-    monkeypatch.setattr("analyzers.ingest.reading.RANGE_BYTES", 20_000)
+    monkeypatch.setattr("analyzers.ingest.planning.RANGE_BYTES", 20_000)
     paths = write_logs(tmp_path / "in", 2, 2000, 6)
     take(tmp_path / "x.duckdb", [str(p) for p in paths], threads=2)
     assert read([], stores=(str(tmp_path / "x.duckdb"),)) == read([str(p) for p in paths])

@@ -36,7 +36,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_logs(tmp_path: Path, tiny: list[int], monkeypatch: pytest.MonkeyPatch, threads: int) -> None:
-    monkeypatch.setattr("analyzers.ingest.reading.RANGE_BYTES", 500_000)
+    monkeypatch.setattr("analyzers.ingest.planning.RANGE_BYTES", 500_000)
     write_logs(tmp_path / "in", 3, 30_000, 21)
     found = read([str(tmp_path / "in")], threads=threads, **INVENTORY)
     assert len(tiny) > 3 and sum(tiny) > 30_000
@@ -75,7 +75,7 @@ def test_captures(tmp_path: Path, tiny: list[int], monkeypatch: pytest.MonkeyPat
 def test_a_file_of_several_formats_is_read_again_from_the_beginning(
     tmp_path: Path, tiny: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("analyzers.ingest.reading.RANGE_BYTES", 200_000)
+    monkeypatch.setattr("analyzers.ingest.planning.RANGE_BYTES", 200_000)
     (path,) = write_logs(tmp_path / "in", 1, 20_000, 5)
     other = "dstport srcport dstaddr srcaddr protocol interface-id start end packets bytes\n"
     path.write_text(path.read_text() + other + "443 40000 10.0.0.2 10.0.0.1 6 eni-9 1700000000 1700000001 5 500\n")
