@@ -1,4 +1,4 @@
-"""The README's console blocks, run as they stand: the same bytes come out."""
+"""The console blocks of the README and of the documents that go on from it, run as they stand: the same bytes."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+DOCUMENTS = ("README.md", "docs/policies.md", "docs/store.md")  # the later ones find what the first one wrote
 BLOCK = re.compile(
     r"^```console(?: exit=(?P<code>\d))?\n\$ (?P<command>.+?)\n(?P<output>.*?)^```$", re.MULTILINE | re.DOTALL
 )
@@ -21,10 +22,10 @@ def tidy(text: str) -> list[str]:
 
 
 def test_every_console_block_prints_what_it_shows(tmp_path: Path) -> None:
-    blocks = list(BLOCK.finditer((ROOT / "README.md").read_text(encoding="utf-8")))
-    assert len(blocks) >= 3
+    found = [list(BLOCK.finditer((ROOT / name).read_text(encoding="utf-8"))) for name in DOCUMENTS]
+    assert all(len(blocks) >= 3 for blocks in found)
     shutil.copytree(ROOT / "pcaps", tmp_path / "pcaps")
-    for block in blocks:
+    for block in (block for blocks in found for block in blocks):
         program, *rest = shlex.split(block["command"])
         command = [sys.executable, "-m", "flowctl", *rest] if program == "flowctl" else [program, *rest]
         done = subprocess.run(
