@@ -70,6 +70,8 @@ MOST_PORT = np.uint64(65535)
 MOST_BYTE = np.uint64(255)
 
 THOUSAND = np.uint64(1000)
+FIRST_MILLISECONDS = np.uint64(100_000_000_000)
+"""March 1973; as seconds it is a year that no record is from."""
 
 
 @kernel
@@ -133,8 +135,11 @@ W_PKT_SRCADDR = np.frombuffer(b"pkt-srcaddr", np.uint8)
 
 @kernel
 def seconds(time: Any) -> Any:
-    """A time in seconds; milliseconds, which some exporters write, are recognised by their size."""
-    return time // THOUSAND if time > MASK32 else time
+    """A time in seconds; milliseconds, which some exporters write, are recognised by their size: above MASK32 where it
+    is neither."""
+    if time <= MASK32:
+        return time
+    return time // THOUSAND if time >= FIRST_MILLISECONDS else MASK32 + U1
 
 
 @kernel

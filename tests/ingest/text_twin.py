@@ -106,7 +106,7 @@ def _one(row: dict[str, str], service_ports: set[int], twin: Twin) -> str | None
     times = []
     for name in ("start", "end"):
         value = number("0" if row[name] == "-" else row[name], (1 << 63) - 1)
-        if value is not None and value >= 1 << 32:
+        if value is not None and value >= 100_000_000_000:
             value //= 1000
         if value is None or value >= 1 << 32:
             return "a time that is no number of seconds or milliseconds"

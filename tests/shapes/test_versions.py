@@ -102,6 +102,7 @@ def test_several_formats_in_one_place_and_records_that_come_late(tmp_path: Path)
         ("bytes", str(1 << 63), "packets or bytes that are no number below 2^63"),
         ("packets", "9" * 30, "packets or bytes that are no number below 2^63"),
         ("protocol", "256", "a protocol that is no number up to 255"),
+        ("end", "5000000000", "a time that is no number of seconds or milliseconds"),
         ("start", "17000000000000000000", "a time that is no number of seconds or milliseconds"),
     ],
 )
