@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 from collections.abc import Callable, Iterator
+from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -85,8 +86,7 @@ class CaptureAggregator:
         """Windows over the capture, each beginning where the reader stands: the mapped file, or pieces of a stream ->
         (window, whether it is the last one, bytes that are new in it). Raises StreamDamage at its end."""
         head = item.head or stream.read(4)
-        on_disk = item.stream is None and item.source.stored is None
-        if on_disk and not head.startswith((GZIP_MAGIC, ZSTD_MAGIC)):
+        if isinstance(stream, FileIO) and not head.startswith((GZIP_MAGIC, ZSTD_MAGIC)):
             yield from self._mapped(item.source, readers)
             return
         pieces = inflate(stream, head + (b"" if item.head else stream.read(READ_BYTES)))

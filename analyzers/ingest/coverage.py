@@ -69,7 +69,7 @@ class ReasonCounts:
 def printable(raw: bytes, limit: int = 80) -> str:
     """Bytes of an input as one line that no terminal acts on."""
     text = raw[:limit].decode("utf-8", "backslashreplace")
-    clean = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+    clean = text if text.isprintable() else "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
     return clean + ("..." if len(raw) > limit else "")
 
 

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -108,6 +109,7 @@ def parse_log_format(text: str) -> tuple[str, ...]:
     return fields
 
 
+@lru_cache(maxsize=4096)
 def normalise(name: str) -> str:
     """A field name with hyphens, whichever of its spellings it has."""
     return _HUMP.sub("-", name.strip().strip("${}")).lower().replace("_", "-")

@@ -23,6 +23,11 @@ from analyzers.kernels.capture_files import NotACapture
 RANGE_BYTES = 32 << 20
 """Plain files above this are read in parts of about this size by several threads."""
 
+SMALL_FILE_BYTES = 4 << 20
+"""Files up to this are read by one thread, whatever is in them."""
+
+TINY_FILE_BYTES = 32 << 10
+
 SNIFF_BYTES = 64 * 1024
 LINE_BYTES = 1024  # hold the end of a line as a rule
 CAPTURE_MAGICS = (
@@ -93,12 +98,14 @@ class ParquetItem:
 
 @dataclass(frozen=True, slots=True)
 class ObjectItem:
-    """An object, whose format is found when its first bytes are there: asking for them alone costs a request."""
+    """An object or a small file, whose format the thread finds that reads it: asking a store for the first bytes alone
+    costs a request, and small files are many."""
 
     source: Source
     forced: str | None
     known: LogFormats
-    stream: BinaryIO
+    stream: BinaryIO | None = None  # of an object: what is asked for ahead
+    tiny: bool = False  # so small that Python has more to do for it than kernels have
 
     @property
     def format(self) -> str:
@@ -123,6 +130,9 @@ def plan(
         known = formats_known or LogFormats()
         if source.stored is not None:
             items.append(ObjectItem(source, forced, known, open_source(source)))
+            continue
+        if not source.read_once and (size := source.size) <= min(SMALL_FILE_BYTES, RANGE_BYTES):
+            items.append(ObjectItem(source, forced, known, tiny=size <= TINY_FILE_BYTES))
             continue
         refused = SkipCounts(source.name)
         found = recognised(source, forced, whole, known, formats, refused)
@@ -159,7 +169,7 @@ def _sniff(
     source: Source, forced: str | None, whole: frozenset[str], known: LogFormats, opened: BinaryIO | None = None
 ) -> list[Item]:
     """`opened`: an object's stream, which is left open at its beginning."""
-    once = source.read_once
+    once = opened is None and source.read_once
     stream = opened or open_source(source)
     raw = stream.read(SNIFF_BYTES)
     taken = raw if once else b""
@@ -191,7 +201,7 @@ def _sniff(
             raise InputError(_refusal(head))
         fields = known.given or DEFAULT_FIELDS
     aws_vpc.layout(fields)
-    if compressed or once or source.stored is not None or source.name in whole or source.size <= RANGE_BYTES:
+    if compressed or once or opened is not None or source.name in whole or source.size <= RANGE_BYTES:
         return [TextItem(source, fields, stream=kept, head=taken)]
     return list(_ranges(source, fields))
 

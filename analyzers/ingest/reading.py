@@ -21,6 +21,7 @@ from analyzers.ingest.sources import (
     StreamDamage,
     inflate,
     inflate_into,
+    open_small,
     open_source,
     put_into,
 )
@@ -39,6 +40,7 @@ BUFFER_BYTES = 1 << 22
 FILL_BYTES = BUFFER_BYTES // 2
 """What is parsed at once: enough that threads seldom wait for each other between two calls."""
 
+HEADER_BYTES = 4096
 SHOWN_BYTES = 8 << 20
 """How much of a part is read before progress is told again."""
 
@@ -125,7 +127,8 @@ class Worker:
             self._reasons.settle(skips)
 
     def _read_stream(self, item: TextItem | CaptureItem | ObjectItem, network: int, skips: SkipCounts) -> None:
-        stream = item.stream or open_source(item.source)
+        small = isinstance(item, ObjectItem) and item.source.stored is None
+        stream = item.stream or (open_small(item.source) if small else open_source(item.source))
         try:
             items: list[Item] = [item]
             if isinstance(item, ObjectItem):
@@ -199,6 +202,7 @@ class Worker:
         view = memoryview(self._buffer.data)[PADDING : PADDING + BUFFER_BYTES]
         self._fill = 0
         offset = item.start  # of the buffer's first data byte, in the (decompressed) text
+        begin = -1  # of what is parsed in the buffer, behind the header that the format is known from
         within = False  # a line that is passed over
         try:
             for count in self._fills(item, stream, skips):
@@ -213,7 +217,8 @@ class Worker:
                     within = newline < 0
                 if self._fill < FILL_BYTES:
                     continue  # small pieces are gathered, the kernel likes larger ones
-                layout, used = self._parse(item, layout, self._fill, offset, skips)
+                begin = self._behind_header(item) if begin < 0 else 0
+                layout, used = self._parse(item, layout, self._fill, offset, skips, begin)
                 offset += used
                 view[: self._fill - used] = view[used : self._fill]
                 self._fill -= used
@@ -225,7 +230,14 @@ class Worker:
         except StreamDamage as damage:
             skips.add(damage.reason, 1, [(damage.offset, "")])
         if not within:
-            self._end_with(item, layout, self._fill, offset, skips)
+            begin = self._behind_header(item) if begin < 0 else 0
+            self._end_with(item, layout, self._fill, offset, skips, begin)
+
+    def _behind_header(self, item: TextItem) -> int:
+        """Where the first line in the buffer ends, if it is the header that told the item's fields, else 0."""
+        line, newline, _ = self._buffer[PADDING : PADDING + min(self._fill, HEADER_BYTES)].tobytes().partition(b"\n")
+        names = aws_vpc.header(line.decode("utf-8", "replace")) if newline else None
+        return len(line) + 1 if names == item.fields else 0
 
     def _count(self, size: int) -> None:
         """So many bytes more were read."""
@@ -237,16 +249,19 @@ class Worker:
         line = printable(self._buffer[PADDING : PADDING + min(size, 80)].tobytes())
         skips.add(REASONS[Reason.LONG_LINE], 1, [(offset, line)])
 
-    def _end_with(self, item: TextItem, layout: aws_vpc.Layout, fill: int, offset: int, skips: SkipCounts) -> None:
+    def _end_with(
+        self, item: TextItem, layout: aws_vpc.Layout, fill: int, offset: int, skips: SkipCounts, begin: int = 0
+    ) -> None:
         """Parse what is left, whose last line may lack its newline."""
         self._buffer[PADDING + fill] = ord("\n")
-        self._parse(item, layout, fill + 1, offset, skips)
+        self._parse(item, layout, fill + 1, offset, skips, begin)
 
     def _parse(
-        self, item: TextItem, layout: aws_vpc.Layout, fill: int, offset: int, skips: SkipCounts
+        self, item: TextItem, layout: aws_vpc.Layout, fill: int, offset: int, skips: SkipCounts, begin: int
     ) -> tuple[aws_vpc.Layout, int]:
-        """Run the kernel over the buffer; returns the layout that holds now and how many bytes are done."""
-        at, stop = PADDING, PADDING + fill
+        """Run the kernel over the buffer, from `begin` on; returns the layout that holds now and how many bytes are
+        done."""
+        at, stop = PADDING + begin, PADDING + fill
         while True:
             at, why = parse_lines(
                 self._buffer, at, stop, layout.columns, len(layout.fields),

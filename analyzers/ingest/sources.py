@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import gzip
+import io
 import os
+import stat
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +28,10 @@ ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 SHORTER = "the file became shorter while it was read"
 READ_BYTES = 1024 * 1024
 INFLATE_BYTES = 512 * 1024  # small enough to stay in the cache until it is parsed
+SMALL_TEXT_BYTES = 4 << 20
+PACKED = (GZIP_MAGIC, ZSTD_MAGIC, b"PAR1")
+"""How content begins that is read otherwise where it is not compressed once more."""
+
 ZSTD_WINDOW = 128 * 1024 * 1024
 """Largest zstd window that is accepted: memory per stream. `zstd` itself refuses more without --memory."""
 
@@ -50,8 +57,11 @@ class Source:
         """Whether it can be read only once, from its beginning on: standard input, and what a pipe brings."""
         if self.is_stdin or self.stored is not None:
             return self.is_stdin
-        path = Path(self.name)
-        return path.exists() and not (path.is_file() or path.is_dir())
+        try:
+            mode = os.stat(self.name).st_mode  # noqa: PTH116  (of many small files)
+        except OSError:
+            return False
+        return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
     @property
     def local_path(self) -> str:
@@ -63,7 +73,7 @@ class Source:
         """Bytes on disk or in the store; 0 for standard input."""
         if self.stored is not None:
             return self.stored.size
-        return 0 if self.is_stdin else Path(self.name).stat().st_size
+        return 0 if self.is_stdin else os.stat(self.name).st_size  # noqa: PTH116
 
 
 class StreamDamage(Exception):
@@ -83,6 +93,7 @@ def expand(names: Sequence[str], window: Window | None = None) -> tuple[list[Sou
     """
     window = window or Window()
     found: dict[str, str] = {}
+    folders: dict[str, str] = {}
     stored: dict[str, StoredObject] = {}
     notes: list[str] = []
     for name in names:
@@ -98,7 +109,7 @@ def expand(names: Sequence[str], window: Window | None = None) -> tuple[list[Sou
         if outside:
             notes.append(f"{name}: {outside} files and directories lie outside of the window by their names: not read")
         for file in files:
-            real = str(file.resolve())
+            real = _real_path(str(file), folders)
             if real in found and found[real] != str(file):
                 first, second = sorted((found[real], str(file)))
                 notes.append(f"{second} is the same file as {first}: read once")
@@ -107,6 +118,16 @@ def expand(names: Sequence[str], window: Window | None = None) -> tuple[list[Sou
                 found.setdefault(real, str(file))
     sources = [Source(name) for name in found.values()] + [Source(url, wanted) for url, wanted in stored.items()]
     return sorted(sources), sorted(set(notes))
+
+
+def _real_path(file: str, folders: dict[str, str]) -> str:
+    """Its path without symbolic links; `folders` are those that are known."""
+    if os.path.islink(file):  # noqa: PTH114  (of many small files)
+        return os.path.realpath(file)
+    folder, name = os.path.split(file)
+    if folder not in folders:
+        folders[folder] = os.path.realpath(folder)
+    return f"{folders[folder]}/{name}"
 
 
 def _objects(url: str, window: Window) -> tuple[list[StoredObject], list[str]]:
@@ -169,6 +190,28 @@ def open_source(source: Source) -> BinaryIO:
         return Path(source.name).open("rb") if source.read_once else Path(source.name).open("rb", buffering=0)
     except OSError as problem:
         raise InputError(f"cannot be read: {problem.strerror or problem}") from problem
+
+
+def open_small(source: Source) -> BinaryIO:
+    """A small file from memory: the text of a compressed one, where that is small as well. Raises InputError."""
+    try:
+        with open(source.name, "rb", buffering=0) as file:  # noqa: PTH123  (of many)
+            raw = file.read()
+    except OSError as problem:
+        raise InputError(f"cannot be read: {problem.strerror or problem}") from problem
+    if not raw.startswith((GZIP_MAGIC, ZSTD_MAGIC)):
+        return io.BytesIO(raw)
+    pieces: list[bytes] = []
+    with contextlib.suppress(StreamDamage):  # found again, and told, by who reads what is there
+        for piece in inflate(io.BytesIO(), raw, SMALL_TEXT_BYTES):
+            pieces.append(piece)
+            if sum(map(len, pieces)) >= SMALL_TEXT_BYTES:
+                break
+        else:
+            text = b"".join(pieces)
+            if text and not text.startswith(PACKED):
+                return io.BytesIO(text)
+    return io.BytesIO(raw)
 
 
 def inflate(stream: BinaryIO, first: bytes = b"", piece_bytes: int = INFLATE_BYTES) -> Iterator[bytes]:

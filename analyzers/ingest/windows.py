@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from analyzers.flows import WindowFact
 from analyzers.ingest.flow_logs import interface_of
 from analyzers.ingest.formats.aws_vpc import LOST_REASONS
-from analyzers.ingest.worker_tables import HOUR, MAX_WINDOWS, WorkerTables
+from analyzers.ingest.worker_tables import HOUR, LONGEST_SLOT, MAX_WINDOWS, WorkerTables
 from analyzers.kernels import windows as w
-from analyzers.kernels.record import S_COUNT, S_OBSERVERS, S_SLOT_SECONDS, S_WINDOWS
+from analyzers.kernels.record import S_COUNT, S_LOST, S_OBSERVERS, S_SLOT_SECONDS, S_WINDOWS
 from analyzers.kernels.separators import BLOCK_ROWS
 from analyzers.kernels.tables import MASK40, U40
 
@@ -106,7 +106,7 @@ class Windows:
         self._grow(int(self._state[S_WINDOWS]) + len(rows))
         w.add_windows(rows, len(rows), self._state, self._index, self._rows)
         # the bound of a thread's tables: whoever read what, the slots are the shortest of which there are few enough
-        while self._state[S_WINDOWS] + 2 * BLOCK_ROWS > MAX_WINDOWS:
+        while self._state[S_WINDOWS] + 2 * BLOCK_ROWS > MAX_WINDOWS and self._state[S_SLOT_SECONDS] < LONGEST_SLOT:
             self._coarsen()
 
     @property
@@ -154,7 +154,7 @@ def lost_in(tables: WorkerTables) -> dict[str, list[int]]:
     """Transit gateway attachment -> packets that it lost, in the order of LOST_REASONS."""
     lost = tables.tables.lost_packets[: tables.tables.state[S_OBSERVERS]]
     found: dict[str, list[int]] = {}
-    if not lost.max():
+    if not tables.tables.state[S_LOST] or not lost.max():
         return found
     names = tables.observer_names()
     for number in np.flatnonzero(lost.any(axis=1)).tolist():

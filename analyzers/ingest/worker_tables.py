@@ -23,6 +23,7 @@ from analyzers.kernels.record import (
     S_FIXED_NETWORK,
     S_FIXED_OBSERVER,
     S_LAST,
+    S_LOST,
     S_NETWORKS,
     S_OBSERVERS,
     S_OUTSIDE,
@@ -39,6 +40,10 @@ HOUR = 3600
 MAX_WINDOWS = 1 << 19
 """Slots of time, over all interfaces, that are kept apart: 24 MB a thread. Where there are more, they become longer."""
 
+
+LONGEST_SLOT = HOUR << 19
+"""s, about 60 years. They become no longer: more interfaces than MAX_WINDOWS need more windows."""
+
 RESERVED_ROWS = 1 << 27
 """Address space that a row store asks for at first (8 GiB for service rows); pages never touched cost nothing."""
 
@@ -48,6 +53,9 @@ RESERVED_NAMES, RESERVED_NETWORKS = 1 << 20, 1 << 16
 
 NAME_BYTES = 32
 """Bytes reserved for the text of each."""
+
+SPACES = 128
+"""Row stores and indices of several threads that have to find room in a limited address space."""
 
 PAGE_WORDS = 512
 """Words of a page of the usual size."""
@@ -70,12 +78,23 @@ class TooManyNames(ValueError):
     """More interfaces or networks than the row formats can number."""
 
 
+def _address_share() -> int:
+    """Bytes of address space for one row store: all that it likes, or little where address space is limited."""
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return sys.maxsize
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    return sys.maxsize if limit == resource.RLIM_INFINITY else limit // SPACES
+
+
 def reserve_rows(words: int, rows: int = RESERVED_ROWS, large_pages: bool = True) -> NDArray[np.uint64]:
     """uint64[n, words] in untouched address space; n is halved until the system grants it.
 
     `large_pages`: for rows that are met in no order, small pages miss in the TLB. The first rows have small ones, for
     tables that stay small: a large page costs as much as 512 of them.
     """
+    rows = min(rows, max(_address_share() // (8 * words), 4 * BLOCK_ROWS))
     while True:
         try:
             space = mmap.mmap(-1, rows * words * 8, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_NORESERVE)
@@ -106,7 +125,7 @@ class IndexSpace:
 
 
 def _reserved_text(names: int) -> NDArray[np.uint8]:
-    """The same for the text of so many names."""
+    """uint8[NAME_BYTES * n] in untouched address space, for so many names."""
     return reserve_rows(NAME_BYTES // 8, names, large_pages=False).view(np.uint8).reshape(-1)
 
 
@@ -169,8 +188,8 @@ class WorkerTables:
         state[S_NETWORKS] = state[S_OBSERVERS] = 1  # number 0 is the empty name, which no index slot points to
         for name in networks:
             self.network(name)
-        for name in sorted(interfaces):
-            self.tables.observer_network[self.observer(name)] = interfaces[name]
+        if interfaces:
+            self._know(interfaces)
 
     @property
     def tables(self) -> Tables:
@@ -181,6 +200,14 @@ class WorkerTables:
     def tables(self, tables: Tables) -> None:
         self._tables = tables
         self.held = held(tables)  # for kernels
+
+    def _know(self, interfaces: dict[str, int]) -> None:
+        """Number interfaces, and keep the numbers of their networks."""
+        names = sorted(interfaces)
+        text, begins, ends = _joined_names(names)
+        self.number_names("observer", text, begins, ends)
+        numbers = (begins - np.uint64(1)).astype(np.intp)
+        self.tables.observer_network[numbers] = [interfaces[name] for name in names]
 
     # -- strings -----------------------------------------------------------------------------------------------
 
@@ -224,7 +251,7 @@ class WorkerTables:
         return now.network_index, now.network_names, now.network_arena
 
     def observer_names(self) -> list[str]:
-        """Observer names by number, with the flow log's id where there is one."""
+        """Observer names by number, with the flow log's id where there is one; not to be written to."""
         names = self._names(self.tables.observer_names, self.tables.observer_arena, S_OBSERVERS)
         return _logged(names, self.flow_log)
 
@@ -235,28 +262,26 @@ class WorkerTables:
         return lambda: _logged(_decoded(rows, arena), flow_log)  # names stay as they are once they are here
 
     def network_names(self) -> list[str]:
-        """Network names by number."""
+        """Network names by number; not to be written to."""
         return self._names(self.tables.network_names, self.tables.network_arena, S_NETWORKS)
 
     def _names(self, names: NDArray[np.uint64], arena: NDArray[np.uint8], counter: int) -> list[str]:
         known = self._read_names.setdefault(counter, [])  # names stay as they are once they are here
         known += _decoded(names[len(known) : self.tables.state[counter]], arena)
-        return known.copy()
+        return known
 
     # -- growth ------------------------------------------------------------------------------------------------
 
     def make_room(self, arena_bytes: int = 0, services: int = 0) -> None:
         """Grow whatever is too small for one more block, with so many bytes of names and service rows besides; see
         analyzers.kernels.text.room for the conditions."""
-        now = self.tables
-        state = now.state
+        state = self.tables.state
         if any(state[_NAME_COUNTERS[kind]] >= most for kind, most in _MOST_NAMES.items()):
-            most = _MOST_NAMES
-            raise TooManyNames(
-                f"more than {most['observer']} interfaces or {most['network']} networks; give the input in parts"
-            )
-        while state[S_WINDOWS] + 2 * BLOCK_ROWS > MAX_WINDOWS:
+            observers, networks = (most - 1 for most in _MOST_NAMES.values())
+            raise TooManyNames(f"more than {observers} interfaces or {networks} networks; give the input in parts")
+        while state[S_WINDOWS] + 2 * BLOCK_ROWS > MAX_WINDOWS and state[S_SLOT_SECONDS] < LONGEST_SLOT:
             self.coarsen_windows()
+        now = self.tables
         changed: dict[str, Any] = {}
         span = np.uint64(state[S_SPAN])
 
@@ -288,9 +313,8 @@ class WorkerTables:
     ) -> None:
         rows = getattr(self.tables, rows_name)
         index = getattr(self.tables, f"{kind}_index")
-        if count + margin > rows.shape[0]:
-            rows = _doubled(rows, count)
-            changed[rows_name] = rows
+        while count + margin > rows.shape[0]:
+            rows = changed[rows_name] = _doubled(rows, count)
         size = _index_size(index.size, count + margin)
         if size != index.size:
             fresh = self._spaces[kind].cleared(size)
@@ -320,7 +344,7 @@ class WorkerTables:
         """The rows of `window_rows`, for the caller to keep; the tables know of no windows afterwards."""
         rows = self.window_rows()
         self.tables = self.tables._replace(windows=reserve_rows(w.WINDOW_WORDS, 2 * MAX_WINDOWS, large_pages=False))
-        self.clear_windows()
+        self.clear_windows(open_too=False)
         return rows
 
     def coarsen_windows(self) -> None:
@@ -330,13 +354,16 @@ class WorkerTables:
         now.window_index[:] = 0
         w.coarser(rows, len(rows), now.state, now.window_index)
 
-    def clear_windows(self) -> None:
-        """Know of no windows, with slots of an hour, and of no lost packets."""
+    def clear_windows(self, open_too: bool = True) -> None:
+        """Know of no windows, with slots of an hour, and of no lost packets. `open_too`: unless `window_rows` has just
+        closed those that stand beside the names."""
         now = self.tables
         observers = int(now.state[S_OBSERVERS])
-        now.lost_packets[:observers] = 0
-        now.observer_names[:observers, t.NAME_WORDS :] = 0
-        now.state[S_WINDOWS], now.state[S_SLOT_SECONDS] = 0, HOUR
+        if now.state[S_LOST]:
+            now.lost_packets[:observers] = 0
+        if open_too:
+            now.observer_names[:observers, t.NAME_WORDS :] = 0
+        now.state[S_WINDOWS], now.state[S_LOST], now.state[S_SLOT_SECONDS] = 0, 0, HOUR
         now.window_index[:] = 0
 
     def _grow_texts(self, changed: dict[str, Any], kind: str, count: int, arena_bytes: int, blocks: int) -> None:
@@ -404,7 +431,7 @@ class WorkerTables:
             rows = theirs[f"{kind}_names"][:count]
             begins = (rows[:, 3] & t.MASK32) + np.uint64(64)
             ends = begins + (rows[:, 3] >> t.U32)
-            text = np.concatenate([np.zeros(64, np.uint8), theirs[f"{kind}_arena"][: int(ends[-1])]])
+            text = np.concatenate([np.zeros(64, np.uint8), theirs[f"{kind}_arena"][: int(ends[-1]) - 64]])
         self.number_names(kind, text, begins[1:], ends[1:])
         begins[0] = 1  # the empty name is number 0 everywhere
         numbers: NDArray[np.uint64] = begins - np.uint64(1)
@@ -440,11 +467,15 @@ class WorkerTables:
         state[S_SERVICES] = state[S_CONNECTIONS] = state[S_ADDRESSES] = state[S_RECORDS] = 0
         state[S_FIRST] = np.iinfo(np.int64).max
         state[S_LAST] = -1
-        self.tables = self.tables._replace(
-            service_index=self._spaces["service"].cleared(1 << 14),
-            connection_index=self._spaces["connection"].cleared(1 << 12),
-            address_index=self._spaces["address"].cleared(1 << 12),
-        )
+        fresh: dict[str, Any] = {}
+        for kind, size in (("service", 1 << 14), ("connection", 1 << 12), ("address", 1 << 12)):
+            index = getattr(self.tables, f"{kind}_index")
+            if index.size == size:
+                index[:] = 0
+            else:
+                fresh[f"{kind}_index"] = self._spaces[kind].cleared(size)
+        if fresh:
+            self.tables = self.tables._replace(**fresh)
 
     def release(self) -> None:
         """Give the memory back; the tables cannot be filled again."""

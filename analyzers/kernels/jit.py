@@ -11,13 +11,14 @@ import functools
 import hashlib
 import os
 import threading
+from array import array
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numpy as np
 
-from analyzers.kernels.machine_code import Held, MachineCode, take_apart
+from analyzers.kernels.machine_code import Held, MachineCode, one_by_one, take_apart
 from analyzers.kernels.processor import Processor, release_of, this_processor
 from analyzers.kernels.record import (
     O_CLIENT_SERVER,
@@ -102,7 +103,7 @@ class Kernel:
 
     def __call__(self, *arguments: Any) -> Any:
         kinds: list[Any] = []
-        words: list[int] = []
+        words = array("q")
         take_apart(arguments, kinds, words)
         key = tuple(kinds)
         code = self._code.get(key)
@@ -112,7 +113,7 @@ class Kernel:
         return code(words)
 
     def _load(self, key: tuple[Any, ...], arguments: tuple[Any, ...]) -> MachineCode:
-        path = None if CACHE_DIRECTORY is None else CACHE_DIRECTORY / self._file_name(key)
+        path = None if CACHE_DIRECTORY is None else CACHE_DIRECTORY / self._file_name(one_by_one(key))
         code = None if path is None else MachineCode.read(path)
         if code is None:
             from analyzers.kernels.compiling import compiled

@@ -11,10 +11,11 @@ import contextlib
 import ctypes
 import json
 import zlib
-from collections.abc import Iterator
+from array import array
+from collections.abc import Iterable, Iterator
 from itertools import accumulate, pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -33,6 +34,27 @@ Results = str | list[Any]
 _Native = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p)  # lets go of the GIL
 
 
+class Kinds:
+    """What tells the types of many arguments apart, as one that is compared in no time: there are no two alike."""
+
+    __slots__ = ("each",)
+    _known: ClassVar[dict[tuple[Any, ...], Kinds]] = {}
+
+    def __init__(self, each: tuple[Any, ...]) -> None:
+        self.each = each
+
+    @classmethod
+    def of(cls, each: Iterable[Any]) -> Kinds:
+        """The one for these."""
+        key = tuple(each)
+        return cls._known.setdefault(key, cls(key))
+
+
+def one_by_one(kinds: Iterable[Any]) -> tuple[Any, ...]:
+    """Kinds as `take_apart` gives them for arguments that are not held."""
+    return tuple(one for kind in kinds for one in (kind.each if isinstance(kind, Kinds) else (kind,)))
+
+
 class Held:
     """A tuple of arrays that kernels are given again and again, taken apart once."""
 
@@ -40,13 +62,14 @@ class Held:
 
     def __init__(self, value: tuple[Any, ...]) -> None:
         self.value = value
-        self.kinds: list[Any] = []
-        self.words: list[int] = []
-        take_apart((value,), self.kinds, self.words)
+        self.words = array("q")
+        kinds: list[Any] = []
+        take_apart((value,), kinds, self.words)
+        self.kinds = Kinds.of(kinds)
 
 
-def take_apart(arguments: tuple[Any, ...], kinds: list[Any], words: list[int]) -> None:
-    """Append to `kinds` what tells the arguments' types apart, and to `words` their int64 for the code.
+def take_apart(arguments: tuple[Any, ...], kinds: list[Any], words: array[int]) -> None:
+    """Append to `kinds` what tells the arguments' types apart, and to `words` (of type "q") their int64 for the code.
 
     Raises TypeError for what kernels don't take. The caller holds the arguments while the words are in use.
     """
@@ -59,22 +82,27 @@ def take_apart(arguments: tuple[Any, ...], kinds: list[Any], words: list[int]) -
             words.append(id(value))
         elif kind is int:
             kinds.append(kind if value in _SIGNED else np.uint64)
-            words.append(value)
+            words.append(_signed(value))
         elif kind is bool:
             kinds.append(kind)
             words.append(value)
         elif kind is Held:
-            kinds += value.kinds
-            words += value.words
+            kinds.append(value.kinds)
+            words.extend(value.words)
         elif isinstance(value, tuple):
             kinds.append(kind)
             kinds.append(len(value))
             take_apart(value, kinds, words)
         elif isinstance(value, (np.integer, np.bool_)):
             kinds.append(kind)
-            words.append(int(value))
+            words.append(_signed(int(value)))
         else:
             raise TypeError(f"kernels take arrays, integers and tuples of them, not {kind.__name__}")
+
+
+def _signed(value: int) -> int:
+    """The int64 with the same 64 bits."""
+    return value if value in _SIGNED else (value & _MASK64) - (1 << 64 if value & (1 << 63) else 0)
 
 
 def _put_together(results: Results, words: Iterator[int]) -> Any:
@@ -134,10 +162,9 @@ class MachineCode:
         except NotAnImage:
             return MachineCode(name, objects, results)
 
-    def __call__(self, words: list[int]) -> Any:
-        given = (ctypes.c_int64 * len(words))(*words)
+    def __call__(self, words: array[int]) -> Any:
         room = self._room()
-        if self._native(ctypes.addressof(given), ctypes.addressof(room)):
+        if self._native(words.buffer_info()[0], ctypes.addressof(room)):
             raise ZeroDivisionError(f"a division by zero in {self.name}")  # kernels raise nothing themselves
         return _put_together(self.results, iter(room))
 

@@ -101,8 +101,8 @@ def add_oriented(
     service rows or as connection rows.
 
     `oriented` uint64[ORIENTED_WORDS, n], `epochs` uint64[2, n], `services` uint64[n, SERVICE_WORDS] and `connections`
-    uint64[n, CONNECTION_WORDS] are working memory; n >= count + 7. The caller guarantees room for `count` rows more of
-    each kind.
+    uint64[n, CONNECTION_WORDS] are working memory; of `parsed`, `oriented` and `services` there are up to the next
+    multiple of eight. The caller guarantees room for `count` rows more of each kind.
 
     A column at a time, without branches, so that the compiler makes vector code of it; what differs from record to
     record without a pattern is chosen, not branched on: half of the records are replies.

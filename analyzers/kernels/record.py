@@ -51,7 +51,9 @@ NO_FLAGS = np.uint64(0x8000)
     S_OUTSIDE,
     S_WINDOWS,
     S_SLOT_SECONDS,
+    S_LOST,
     S_COUNT,
-) = range(15)
+) = range(16)
+# S_LOST: records that may tell of packets lost by transit gateways
 # S_OUTSIDE: records that end outside of the window (Facts.window)
 # S_SPAN: seconds of a time slice, or analyzers.kernels.tables.ALL_TIME

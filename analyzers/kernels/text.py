@@ -148,7 +148,7 @@ class Facts(NamedTuple):
 
 
 class Scratch(NamedTuple):
-    """Working memory of one thread, about 200 KB."""
+    """Working memory of one thread, about 450 KB."""
 
     separators: NDArray[np.uint32]
     bases: NDArray[np.uint32]

@@ -23,6 +23,7 @@ from analyzers.kernels.record import (
     P_SRC_HI,
     P_SRC_LO,
     S_FIXED_OBSERVER,
+    S_LOST,
 )
 from analyzers.kernels.tables import MASK32, U0, U1, U32
 
@@ -91,6 +92,7 @@ def use_pairs(parsed: Any, kept: Any, count: Any, pairs: Any, sides: Any) -> Non
 @kernel
 def count_lost(parsed: Any, kept: Any, count: Any, state: Any, lost: Any) -> None:
     """Add the records' lost packets to lost[observer] (uint64[observers, 4])."""
+    state[S_LOST] += count
     for i in range(count):
         if kept[i] != 1:
             continue

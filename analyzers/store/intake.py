@@ -22,6 +22,7 @@ from analyzers.ingest.coverage import SkipCounts
 from analyzers.ingest.planning import Item, plan
 from analyzers.ingest.reading import MixedFormats
 from analyzers.ingest.sources import InputError, Source, open_source
+from analyzers.ingest.worker_tables import TooManyNames
 from analyzers.store.database import StoreError
 from analyzers.store.identity import Change, Identity, change_since, identity_of, key_of
 from analyzers.store.memory import Shares, divide
@@ -87,6 +88,9 @@ class Intake:
             except KeyboardInterrupt:
                 self._stop.set()
                 interrupted = True
+            except TooManyNames as problem:
+                self._stop.set()
+                raise InputError(str(problem)) from problem
             except BaseException:
                 self._stop.set()
                 raise

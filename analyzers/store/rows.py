@@ -181,7 +181,7 @@ class Emptier:
         """What the records cover, with all columns but `source`; the tables know of no windows afterwards."""
         columns = window_columns(tables.window_rows(), int(tables.tables.state[S_SLOT_SECONDS]))
         columns["observer"] = self._numbers("observer", tables.observer_names())[columns["observer"]]
-        tables.clear_windows()
+        tables.clear_windows(open_too=False)
         return WINDOWS, columns
 
     def _numbers(self, name: str, names: list[str]) -> Array:

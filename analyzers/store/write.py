@@ -87,6 +87,7 @@ class FlowStore:
         self.slice_seconds = stored_slice_seconds(self.connection)
         self._lock = threading.Lock()
         self._numbers: dict[str, dict[str, int]] = {}
+        self._unwritten: dict[str, list[str]] = {"networks": [], "observers": []}
         for table in ("networks", "observers"):
             found = self.connection.execute(f"SELECT name, id FROM {table}").fetchall()
             self._numbers[table] = dict(found)
@@ -107,20 +108,25 @@ class FlowStore:
             return self._next_source - 1
 
     def numbers_of(self, table: str, names: Iterable[str]) -> list[int]:
-        """Numbers of names in `networks` or `observers`. New ones are committed before they are returned, so that no
-        committed row ever points at a name that is not there."""
-        known = self._numbers[table]
+        """Numbers of names in `networks` or `observers`; new ones are written before anything is committed that may
+        point at them."""
+        known, unwritten = self._numbers[table], self._unwritten[table]
         with self._lock:
             names = [plain_text(name) for name in names]
-            fresh = sorted({name for name in names if name not in known})
-            if fresh:
-                start = max(known.values()) + 1
-                added = dict(zip(fresh, range(start, start + len(fresh)), strict=True))
-                rows = {"id": np.array(list(added.values()), np.uint32), "name": np.array(fresh, object)}
-                with plain_errors(self.path):
-                    insert(self.connection, table, rows)
-                known.update(added)
+            for name in sorted({name for name in names if name not in known}):
+                known[name] = len(known)
+                unwritten.append(name)
             return [known[name] for name in names]
+
+    def write_names(self) -> None:
+        """Commit the names that are new. Raises StoreError; they are written another time then."""
+        with self._lock, plain_errors(self.path):
+            for table, names in self._unwritten.items():
+                if names:
+                    numbers = [self._numbers[table][name] for name in names]
+                    rows = {"id": np.array(numbers, np.uint32), "name": np.array(names, object)}
+                    insert(self.connection, table, rows)
+                    names.clear()
 
     def begin(self) -> Transaction:
         """A transaction of its own."""
@@ -131,6 +137,7 @@ class Transaction:
     """Everything between `begin` and `commit` is in the store whole or not at all."""
 
     def __init__(self, store: FlowStore) -> None:
+        self._store = store
         self._path = store.path
         self._sources: list[dict[str, object]] = []  # written at once, which is much faster
         self._skips: list[dict[str, object]] = []
@@ -179,6 +186,7 @@ class Transaction:
 
     def commit(self) -> None:
         """Make it so, durably."""
+        self._store.write_names()
         with plain_errors(self._path):
             insert_rows(self._cursor, SOURCES, self._sources)
             insert_rows(self._cursor, SKIPS, self._skips)

@@ -9,6 +9,7 @@ import ipaddress
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +56,7 @@ class UnusableHeader(ValueError):
     """A header of a flow log from which no flow can be made; the message names what is missing."""
 
 
+@lru_cache(maxsize=256)
 def layout(fields: tuple[str, ...]) -> Layout:
     """Columns of a format. Raises UnusableHeader when addresses, ports or the protocol are missing."""
     place = {name: at for at, name in reversed(list(enumerate(fields)))}
@@ -100,6 +102,7 @@ def nothing_usable() -> Layout:
     return Layout(("",) * UNUSABLE_COUNT, layout(DEFAULT_FIELDS).columns, ())
 
 
+@lru_cache(maxsize=256)
 def header(line: str) -> tuple[str, ...] | None:
     """Field names of a header line, or None when the line is none (at least three known names, none a number)."""
     names = tuple(normalise(part) for part in line.split())
@@ -114,7 +117,8 @@ def recognise(head: bytes, formats: LogFormats | None = None) -> tuple[str, ...]
     EVENT_TIME before them where each line begins with the time at which CloudWatch Logs took it.
     """
     known = formats or LogFormats()
-    for line in head[: 1 << 16].decode("utf-8", "replace").splitlines()[:50]:
+    for raw in head[: 1 << 16].split(b"\n", 50)[:50]:
+        line = raw.decode("utf-8", "replace")
         fields = header(line)
         if fields is not None:
             return fields
