@@ -131,7 +131,8 @@ def plan(
         if source.stored is not None:
             items.append(ObjectItem(source, forced, known, open_source(source)))
             continue
-        if not source.read_once and (size := source.size) <= min(SMALL_FILE_BYTES, RANGE_BYTES):
+        size = _whole_size(source)
+        if size is not None and size <= min(SMALL_FILE_BYTES, RANGE_BYTES):
             items.append(ObjectItem(source, forced, known, tiny=size <= TINY_FILE_BYTES))
             continue
         refused = SkipCounts(source.name)
@@ -140,6 +141,14 @@ def plan(
             skips.append(refused)
         items.extend(found)
     return items, formats
+
+
+def _whole_size(source: Source) -> int | None:
+    """Bytes of a file; None: a pipe, or gone, which opening it tells."""
+    try:
+        return None if source.read_once else source.size
+    except OSError:
+        return None
 
 
 def recognised(

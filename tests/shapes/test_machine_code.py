@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from array import array
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ def filled_by(code: MachineCode) -> np.ndarray:
     """The index that `rehash_names` makes."""
     index = np.zeros(256, np.uint64)
     rows = names(100)
-    words: list[int] = []
+    words = array("q")
     arguments = (rows, 100, index)
     take_apart(arguments, [], words)
     code(words)
