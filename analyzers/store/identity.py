@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -52,16 +53,17 @@ def identifiable_sources(names: Sequence[str], window: Window) -> tuple[list[Sou
 
 def key_of(source: Source) -> str:
     """The name that tells the object from every other, whichever way the user wrote it."""
-    return plain_text(source.name if source.stored is not None else str(Path(source.name).resolve()))
+    return plain_text(source.name if source.stored is not None else os.path.realpath(source.name))
 
 
-def identity_of(source: Source) -> Identity:
-    """The object as it is now. Raises OSError when it cannot be read."""
+def identity_of(source: Source, key: str = "") -> Identity:
+    """The object as it is now; `key`: where its `key_of` is known. Raises OSError when it cannot be read."""
+    key = key or key_of(source)
     if source.stored is not None:
-        return Identity(key_of(source), source.stored.size, source.stored.version)
+        return Identity(key, source.stored.size, source.stored.version)
     path = Path(source.name)
     now = path.stat()
-    return Identity(key_of(source), now.st_size, fingerprint(path, now.st_size), now.st_mtime_ns)
+    return Identity(key, now.st_size, fingerprint(path, now.st_size), now.st_mtime_ns)
 
 
 def fingerprint(path: Path, size: int) -> str:

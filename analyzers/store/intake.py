@@ -12,14 +12,15 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 
-from analyzers.ingest.aggregate import IngestOptions, available_cores
+from analyzers.ingest.aggregate import TINY_FILES, IngestOptions, available_cores
 from analyzers.ingest.coverage import SkipCounts
-from analyzers.ingest.planning import Item, plan
+from analyzers.ingest.planning import Item, ObjectItem, plan
 from analyzers.ingest.reading import MixedFormats
 from analyzers.ingest.sources import InputError, Source, open_source
 from analyzers.ingest.worker_tables import TooManyNames
@@ -58,6 +59,7 @@ class Intake:
         self._progress = progress
         self._lock = threading.Lock()
         self._commit_lock = threading.Lock()
+        self._turn = threading.Lock()  # of threads with tiny files, see analyzers.ingest.aggregate
         self._stop = threading.Event()
         self._waiting: deque[tuple[Source, Identity, tuple[Fate, int], bool]] = deque()
         self._items: deque[tuple[IncomingObject, Item]] = deque()
@@ -105,12 +107,13 @@ class Intake:
 
     def _consider(self, source: Source) -> bool:
         """Queue the source if it is to be read. False: it is in the store as it is, or was left for a reason."""
-        then = self._store.taken.get(key_of(source))
+        key = key_of(source)
+        then = self._store.taken.get(key)
         try:
             change = change_since(source, then.identity) if then else Change.OTHER
             if then and change is Change.NONE:
                 return False
-            identity = identity_of(source)
+            identity = identity_of(source, key)
         except OSError as problem:
             self._leave(source, f"cannot be read: {problem.strerror or problem}", "")
             return False
@@ -173,20 +176,14 @@ class Intake:
     def _work(self) -> None:
         reader = ObjectReader(self, self._options, self._store, self._shares.tables)
         try:
-            while (task := self._next()) is not None:
-                one, item = task
-                reader.turn_to(one)
-                try:
-                    reader.read(item)
-                except MixedFormats:
-                    self._restart(one)
-                except StoreError:
-                    raise
-                except InputError as problem:  # gone since it was planned
-                    self._kill(one)
-                    self._leave(one.source, str(problem), "")
-                with one.lock:
-                    one.open_items -= 1
+            task = self._next()
+            while task is not None:
+                with self._turn if _is_tiny(task) else nullcontext() as turn:
+                    for _ in range(TINY_FILES if turn else 1):
+                        self._read(reader, *task)
+                        task = self._next()
+                        if task is None or not _is_tiny(task):
+                            break
             reader.turn_to(None)
         except Stopped:
             pass
@@ -196,6 +193,20 @@ class Intake:
         finally:
             if self._stop.is_set() and reader.object is not None:
                 self._kill(reader.object)
+
+    def _read(self, reader: ObjectReader, one: IncomingObject, item: Item) -> None:
+        reader.turn_to(one)
+        try:
+            reader.read(item)
+        except MixedFormats:
+            self._restart(one)
+        except StoreError:
+            raise
+        except InputError as problem:  # gone since it was planned
+            self._kill(one)
+            self._leave(one.source, str(problem), "")
+        with one.lock:
+            one.open_items -= 1
 
     def _restart(self, one: IncomingObject) -> None:
         """Its parts have different formats: forget them and read it whole."""
@@ -306,6 +317,10 @@ class Intake:
         if self._progress is not None:
             self._records[threading.get_ident()] = records
             self._progress(self._bytes_done, self._bytes_total, sum(self._records.values()))
+
+
+def _is_tiny(task: tuple[IncomingObject, Item]) -> bool:
+    return isinstance(task[1], ObjectItem) and task[1].tiny
 
 
 def undisturbed(work: Callable[[], None]) -> bool:
