@@ -19,7 +19,7 @@ from analyzers.ingest.coverage import SkipCounts, merge_skips
 from analyzers.ingest.flow_logs import covered_twice, flow_log_of
 from analyzers.ingest.log_formats import LogFormats
 from analyzers.ingest.overflow import Overflow
-from analyzers.ingest.planning import CaptureItem, Item, ObjectItem, TextItem, plan
+from analyzers.ingest.planning import CaptureItem, Item, TextItem, is_tiny, plan
 from analyzers.ingest.reading import MixedFormats, Worker
 from analyzers.ingest.sources import InputError, Source, expand
 from analyzers.ingest.threads import available_cores
@@ -261,7 +261,7 @@ def _process(worker: Worker, item: Item) -> None:
 def _by_turns(items: Iterable[Item]) -> Iterator[list[Item]]:
     """The items, tiny ones many at a time: a thread reads those while others let it. They would pass Python's lock to
     and fro at every step, which takes longer than the steps."""
-    for tiny, some in groupby(items, lambda item: isinstance(item, ObjectItem) and item.tiny):
+    for tiny, some in groupby(items, is_tiny):
         while part := list(islice(some, TINY_FILES if tiny else 1)):
             yield part
 

@@ -105,7 +105,7 @@ class ObjectItem:
     forced: str | None
     known: LogFormats
     stream: BinaryIO | None = None  # of an object: what is asked for ahead
-    tiny: bool = False  # so small that Python has more to do for it than kernels have
+    tiny: bool = False  # see is_tiny
 
     @property
     def format(self) -> str:
@@ -114,6 +114,11 @@ class ObjectItem:
 
 
 Item = TextItem | CaptureItem | ParquetItem | ObjectItem
+
+
+def is_tiny(item: Item) -> bool:
+    """Whether Python has more to do for it than kernels have."""
+    return isinstance(item, ObjectItem) and item.tiny
 
 
 def plan(

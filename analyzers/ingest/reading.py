@@ -13,7 +13,7 @@ import numpy as np
 from analyzers.ingest.coverage import COVERAGE_REASONS, ReasonCounts, SkipCounts, printable
 from analyzers.ingest.formats import aws_cloudwatch, aws_vpc
 from analyzers.ingest.log_formats import normalise
-from analyzers.ingest.planning import CaptureItem, Item, ObjectItem, ParquetItem, TextItem, recognised
+from analyzers.ingest.planning import CaptureItem, Item, ObjectItem, ParquetItem, TextItem, is_tiny, recognised
 from analyzers.ingest.sources import (
     READ_BYTES,
     SHORTER,
@@ -127,8 +127,7 @@ class Worker:
             self._reasons.settle(skips)
 
     def _read_stream(self, item: TextItem | CaptureItem | ObjectItem, network: int, skips: SkipCounts) -> None:
-        small = isinstance(item, ObjectItem) and item.source.stored is None
-        stream = item.stream or (open_small(item.source) if small else open_source(item.source))
+        stream = item.stream or (open_small(item.source) if is_tiny(item) else open_source(item.source))
         try:
             items: list[Item] = [item]
             if isinstance(item, ObjectItem):

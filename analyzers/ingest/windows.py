@@ -16,10 +16,9 @@ from numpy.typing import NDArray
 from analyzers.flows import WindowFact
 from analyzers.ingest.flow_logs import interface_of
 from analyzers.ingest.formats.aws_vpc import LOST_REASONS
-from analyzers.ingest.worker_tables import HOUR, LONGEST_SLOT, MAX_WINDOWS, WorkerTables
+from analyzers.ingest.worker_tables import HOUR, MAX_WINDOWS, WorkerTables, too_many_windows
 from analyzers.kernels import windows as w
 from analyzers.kernels.record import S_COUNT, S_LOST, S_OBSERVERS, S_SLOT_SECONDS, S_WINDOWS
-from analyzers.kernels.separators import BLOCK_ROWS
 from analyzers.kernels.tables import MASK40, U40
 
 DEFAULT_INTERVAL = 600
@@ -106,7 +105,7 @@ class Windows:
         self._grow(int(self._state[S_WINDOWS]) + len(rows))
         w.add_windows(rows, len(rows), self._state, self._index, self._rows)
         # the bound of a thread's tables: whoever read what, the slots are the shortest of which there are few enough
-        while self._state[S_WINDOWS] + 2 * BLOCK_ROWS > MAX_WINDOWS and self._state[S_SLOT_SECONDS] < LONGEST_SLOT:
+        while too_many_windows(self._state):
             self._coarsen()
 
     @property

@@ -44,6 +44,12 @@ MAX_WINDOWS = 1 << 19
 LONGEST_SLOT = HOUR << 19
 """s, about 60 years. They become no longer: more interfaces than MAX_WINDOWS need more windows."""
 
+
+def too_many_windows(state: NDArray[np.int64]) -> bool:
+    """Whether slots of time are to become longer."""
+    return bool(state[S_WINDOWS] + 2 * BLOCK_ROWS > MAX_WINDOWS and state[S_SLOT_SECONDS] < LONGEST_SLOT)
+
+
 RESERVED_ROWS = 1 << 27
 """Address space that a row store asks for at first (8 GiB for service rows); pages never touched cost nothing."""
 
@@ -279,7 +285,7 @@ class WorkerTables:
         if any(state[_NAME_COUNTERS[kind]] >= most for kind, most in _MOST_NAMES.items()):
             observers, networks = (most - 1 for most in _MOST_NAMES.values())
             raise TooManyNames(f"more than {observers} interfaces or {networks} networks; give the input in parts")
-        while state[S_WINDOWS] + 2 * BLOCK_ROWS > MAX_WINDOWS and state[S_SLOT_SECONDS] < LONGEST_SLOT:
+        while too_many_windows(state):
             self.coarsen_windows()
         now = self.tables
         changed: dict[str, Any] = {}

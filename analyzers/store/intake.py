@@ -20,7 +20,7 @@ import numpy as np
 
 from analyzers.ingest.aggregate import TINY_FILES, IngestOptions, available_cores
 from analyzers.ingest.coverage import SkipCounts
-from analyzers.ingest.planning import Item, ObjectItem, plan
+from analyzers.ingest.planning import Item, is_tiny, plan
 from analyzers.ingest.reading import MixedFormats
 from analyzers.ingest.sources import InputError, Source, open_source
 from analyzers.ingest.worker_tables import TooManyNames
@@ -178,11 +178,11 @@ class Intake:
         try:
             task = self._next()
             while task is not None:
-                with self._turn if _is_tiny(task) else nullcontext() as turn:
+                with self._turn if is_tiny(task[1]) else nullcontext() as turn:
                     for _ in range(TINY_FILES if turn else 1):
                         self._read(reader, *task)
                         task = self._next()
-                        if task is None or not _is_tiny(task):
+                        if task is None or not is_tiny(task[1]):
                             break
             reader.turn_to(None)
         except Stopped:
@@ -317,10 +317,6 @@ class Intake:
         if self._progress is not None:
             self._records[threading.get_ident()] = records
             self._progress(self._bytes_done, self._bytes_total, sum(self._records.values()))
-
-
-def _is_tiny(task: tuple[IncomingObject, Item]) -> bool:
-    return isinstance(task[1], ObjectItem) and task[1].tiny
 
 
 def undisturbed(work: Callable[[], None]) -> bool:
