@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from analyzers.kernels.jit import eight_services, inlined, kernel, prefetch
+from analyzers.kernels.jit import eight_services, inlined, kernel
 from analyzers.kernels.record import (
     NO_FLAGS,
     O_CLIENT_SERVER,
@@ -49,6 +49,7 @@ from analyzers.kernels.record import (
     S_SPAN,
 )
 from analyzers.kernels.tables import (
+    AHEAD,
     ALL_ONES,
     ALL_TIME,
     CLIENT_INTERNED,
@@ -70,11 +71,11 @@ from analyzers.kernels.tables import (
     U32,
     U48,
     add_service,
+    ask_ahead,
     epoch_of,
     intern_address,
     service_hash,
     slice_of,
-    tagged_slot,
     upsert_connections,
 )
 from analyzers.kernels.transit import swapped
@@ -116,7 +117,7 @@ def add_oriented(
         number_ends(parsed, count, oriented, epochs, state, tables.address_index, tables.addresses)
     write_services(parsed, count, oriented, np.uint64(state[S_SPAN]), services)
     state[S_SERVICES] = add_services(
-        services, oriented, settled, np.uint64(state[S_SPAN]), tables.service_index, tables.services,
+        services, oriented, np.int64(settled), np.uint64(state[S_SPAN]), tables.service_index, tables.services,
         state[S_SERVICES],
     )  # fmt: skip
     others = oriented[O_OTHERS]
@@ -266,20 +267,16 @@ def write_services(parsed: Any, count: Any, oriented: Any, span: Any, services: 
 
 @kernel
 def add_services(batch: Any, oriented: Any, n: Any, span: Any, index: Any, rows: Any, count: Any) -> Any:
-    """Add the `n` records of O_ORDER, as the service rows that `batch` has of them; returns how many rows there are.
-
-    What all of them will touch is brought near before any is touched: first of the index, then of the rows.
-    """
-    mask = np.uint64(index.size - 1)
+    """Add the `n` records of O_ORDER, as the service rows that `batch` has of them; returns how many rows there are."""
     order, slots = oriented[O_ORDER], oriented[O_SLOT]
     hashes, slices = oriented[O_HASH], oriented[O_SLICE]
     for at in range(n):
-        prefetch(index, hashes[order[at]] & mask)
-    for at in range(n):
-        slots[at] = tagged_slot(hashes[order[at]], index, rows)
-    for at in range(n):
-        i = order[at]
-        count = add_service(batch, i, slices[i], span, hashes[i], slots[at], index, rows, count)
+        slots[at] = hashes[order[at]]
+    for step in range(n + 2 * AHEAD):
+        at = ask_ahead(step, n, slots, index, rows)
+        if at >= 0:
+            i = order[at]
+            count = add_service(batch, i, slices[i], span, hashes[i], slots[at], index, rows, count)
     return count
 
 

@@ -232,18 +232,23 @@ def add_service(
     return count + 1
 
 
+AHEAD = 16
+"""Rows between asking for a part of the index, for the row that it points to, and adding to that. From memory it takes
+as long; much further ahead it would no longer be in the first-level cache when it is needed."""
+
+
 @inlined
-def ask_for_services(
-    batch: Any, n: Any, span: Any, hashes: Any, slices: Any, slots: Any, index: Any, rows: Any
-) -> None:
-    """Hash `n` service rows and have what they will touch brought near: all of the index first, then the rows."""
-    mask = np.uint64(index.size - 1)
-    for i in range(n):
-        slices[i] = slice_of(batch[i, 7] >> U32, span)
-        hashes[i] = row_hash(batch[i], span)
-        prefetch(index, hashes[i] & mask)
-    for i in range(n):
-        slots[i] = tagged_slot(hashes[i], index, rows)
+def ask_ahead(step: Any, n: Any, slots: Any, index: Any, rows: Any) -> Any:
+    """One of n + 2 * AHEAD steps that bring near what `n` rows touch -> the row to add now; below 0: none yet.
+
+    slots[step] is the hash of a row; AHEAD steps later it becomes the index slot that may be the row's.
+    """
+    if step < n:
+        prefetch(index, slots[step] & np.uint64(index.size - 1))
+    asked = step - AHEAD
+    if asked >= 0 and asked < n:
+        slots[asked] = tagged_slot(slots[asked], index, rows)
+    return asked - AHEAD
 
 
 @kernel
@@ -256,10 +261,20 @@ def upsert_services(
     `slots` are scratch (uint64[>= n]). The caller guarantees room: count + n rows, and an index at most three quarters
     full.
     """
-    ask_for_services(batch, n, span, hashes, slices, slots, index, rows)
-    for i in range(n):
-        count = add_service(batch, i, slices[i], span, hashes[i], slots[i], index, rows, count)
+    hash_services(batch, n, span, hashes, slices, slots)
+    for step in range(n + 2 * AHEAD):
+        at = ask_ahead(step, n, slots, index, rows)
+        if at >= 0:
+            count = add_service(batch, at, slices[at], span, hashes[at], slots[at], index, rows, count)
     return count
+
+
+@inlined
+def hash_services(batch: Any, n: Any, span: Any, hashes: Any, slices: Any, slots: Any) -> None:
+    """Slices and hashes of `n` service rows; `slots` as `ask_ahead` wants it."""
+    for i in range(n):
+        slices[i] = slice_of(batch[i, 7] >> U32, span)
+        hashes[i] = slots[i] = row_hash(batch[i], span)
 
 
 @inlined
@@ -405,11 +420,12 @@ def intern_spans(
         scratch[i, 2] = masked_word(buffer, end - 16, length - 16)
         scratch[i, 3] = np.uint64(length)
         value = name_hash(scratch[i, 0], scratch[i, 1], scratch[i, 3])
-        scratch[i, 4] = value
-        prefetch(index, value & mask)
-    for i in range(n):
-        scratch[i, 5] = tagged_slot(scratch[i, 4], index, names)
-    for i in range(n):
+        scratch[i, 4] = scratch[i, 5] = value
+    slots = scratch[:, 5]
+    for step in range(n + 2 * AHEAD):
+        i = ask_ahead(step, n, slots, index, names)
+        if i < 0:
+            continue
         length = np.int64(scratch[i, 3])
         start = np.int64(begins[i])
         if length == 0:
@@ -516,8 +532,11 @@ def meet_services(
             for word in range(SERVICE_WORDS):
                 batch[at, word] = theirs[start + at, word]
             renumber_service(batch[at], observers, networks, addresses)
-        ask_for_services(batch, n, span, hashes, slices, slots, index, rows)
-        for at in range(n):
+        hash_services(batch, n, span, hashes, slices, slots)
+        for step in range(n + 2 * AHEAD):
+            at = ask_ahead(step, n, slots, index, rows)
+            if at < 0:
+                continue
             slot = service_slot(batch, at, slices[at], span, hashes[at], slots[at], index, rows)
             if index[slot] != U0:
                 sum_service(rows, (index[slot] & MASK32) - U1, batch, at)
