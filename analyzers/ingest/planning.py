@@ -98,8 +98,8 @@ class ParquetItem:
 
 @dataclass(frozen=True, slots=True)
 class ObjectItem:
-    """An object or a small file, whose format the thread finds that reads it: asking a store for the first bytes alone
-    costs a request, and small files are many."""
+    """An object, a small file or a compressed one, whose format the thread finds that reads it: asking a store for the
+    first bytes alone costs a request, and such files are many."""
 
     source: Source
     forced: str | None
@@ -137,7 +137,7 @@ def plan(
             items.append(ObjectItem(source, forced, known, open_source(source)))
             continue
         size = _whole_size(source)
-        if size is not None and size <= min(SMALL_FILE_BYTES, RANGE_BYTES):
+        if size is not None and (size <= min(SMALL_FILE_BYTES, RANGE_BYTES) or _compressed(source)):
             items.append(ObjectItem(source, forced, known, tiny=size <= TINY_FILE_BYTES))
             continue
         refused = SkipCounts(source.name)
@@ -154,6 +154,15 @@ def _whole_size(source: Source) -> int | None:
         return None if source.read_once else source.size
     except OSError:
         return None
+
+
+def _compressed(source: Source) -> bool:
+    """Whether one thread has to read the file from one end to the other, whatever is in it."""
+    try:
+        with open(source.name, "rb", buffering=0) as file:  # noqa: PTH123  (of many)
+            return file.read(len(ZSTD_MAGIC)).startswith((GZIP_MAGIC, ZSTD_MAGIC))
+    except OSError:
+        return False  # opening it once more tells
 
 
 def recognised(

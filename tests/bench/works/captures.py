@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench.engines import forget_pages, peak_memory
+from tests.bench.engines import forget_pages, peak_memory, warm_memory
 from tests.bench.result import Result
 
 TITLE = "Captures"
@@ -168,6 +168,7 @@ def run(repeats: int) -> Result:
         for name in list(runs):
             if name == NFSTREAM and nth > 2:
                 continue  # it takes so long, and varies so little, that two are enough
+            warm_memory()
             try:
                 found = works[name]()
             except (RuntimeError, OSError) as problem:

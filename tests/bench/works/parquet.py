@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from tests.bench.engines import NAMES, Measured, both_ways, flowctl, forget_pages, stopped, totals_in
+from tests.bench.engines import NAMES, Measured, both_ways, flowctl, forget_pages, stopped, totals_in, warm_memory
 from tests.bench.make_logs import write_logs
 from tests.bench.result import Result
 
@@ -68,6 +68,7 @@ def make(path: Path) -> None:
 
 def once(engine: str, path: Path) -> dict[str, object]:
     """One fresh process."""
+    warm_memory()
     command = [sys.executable, "-m", "tests.bench.works.parquet", engine, str(path)]
     found: dict[str, object] = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     return found
