@@ -63,8 +63,8 @@ NAME_BYTES = 32
 SPACES = 128
 """Row stores and indices of several threads that have to find room in a limited address space."""
 
-PAGE_WORDS = 512
-"""Words of a page of the usual size."""
+PAGE_BYTES = 4096
+"""A page of the usual size."""
 
 SMALL_PAGES = 2 << 20
 """Bytes at the beginning of a row store that have pages of the usual size."""
@@ -77,7 +77,15 @@ _NAME_COUNTERS = {"observer": S_OBSERVERS, "network": S_NETWORKS}
 _MOST_NAMES = {"observer": MAX_OBSERVERS - BLOCK_ROWS, "network": MAX_NETWORKS - NETWORK_BLOCKS * BLOCK_ROWS}
 
 
-_INDEXES = ("service", "connection", "address", "window", "observer", "network")
+_INDEXES: dict[str, type[np.unsignedinteger[Any]]] = {
+    "service": np.uint32,
+    "connection": np.uint64,
+    "address": np.uint64,
+    "window": np.uint64,
+    "observer": np.uint32,
+    "network": np.uint32,
+}
+"""The indices, and what their slots are."""
 
 
 class TooManyNames(ValueError):
@@ -116,16 +124,19 @@ def reserve_rows(words: int, rows: int = RESERVED_ROWS, large_pages: bool = True
 class IndexSpace:
     """Memory of one index, which grows in place: pages that were touched once are not paid for again."""
 
-    def __init__(self) -> None:
-        self._slots = reserve_rows(1, 2 * RESERVED_ROWS)[:, 0]
+    def __init__(self, slot: type[np.unsignedinteger[Any]]) -> None:
+        """`slot`: uint32 or uint64, see analyzers.kernels.tables."""
+        self._slots = reserve_rows(1, 2 * RESERVED_ROWS)[:, 0].view(slot)
         self._used = 0
 
-    def cleared(self, size: int) -> NDArray[np.uint64]:
+    def cleared(self, size: int) -> NDArray[Any]:
         """An empty index of `size` slots; the one given out before is not to be used any more."""
         if size > len(self._slots):
-            return np.zeros(size, np.uint64)
+            return np.zeros(size, self._slots.dtype)
         self._slots[: min(size, self._used)] = 0
-        self._slots[self._used : size : PAGE_WORDS] = 0  # a page that is read before it is written to costs twice
+        self._slots[self._used : size : PAGE_BYTES // self._slots.itemsize] = (
+            0  # a page that is read before it is written to costs twice
+        )
         self._used = max(size, self._used)
         return self._slots[:size]
 
@@ -164,7 +175,7 @@ class WorkerTables:
         self.flow_log = flow_log
         self._read_names: dict[int, list[str]] = {}  # by counter
         self._name_scratch = np.zeros((BLOCK_ROWS, t.NAME_WORDS + 2), np.uint64)
-        self._spaces = {kind: IndexSpace() for kind in _INDEXES}
+        self._spaces = {kind: IndexSpace(slot) for kind, slot in _INDEXES.items()}
         state = np.zeros(S_COUNT, np.int64)
         state[S_FIRST] = np.iinfo(np.int64).max
         state[S_LAST] = -1
@@ -486,10 +497,10 @@ class WorkerTables:
     def release(self) -> None:
         """Give the memory back; the tables cannot be filled again."""
         self.clear()
-        self._spaces = {kind: IndexSpace() for kind in _INDEXES}
+        self._spaces = {kind: IndexSpace(slot) for kind, slot in _INDEXES.items()}
         nothing = np.zeros(16, np.uint64)
         self.tables = self.tables._replace(
-            service_index=nothing,
+            service_index=np.zeros(16, np.uint32),
             connection_index=nothing,
             address_index=nothing,
             services=np.zeros((1, t.SERVICE_WORDS), np.uint64),

@@ -377,20 +377,18 @@ def sum_rows(_typing: Any, rows: Any, number: Any, others: Any, other: Any, join
 
 
 @_instruction
-def open_or_tagged(_typing: Any, index: Any, at: Any, value: Any) -> Any:
-    """Which of the eight slots index[at:] are 0 or have the upper half of `value`, as bits."""
+def open_or_tagged(_typing: Any, index: Any, at: Any, tag: Any, most: Any) -> Any:
+    """Which of the 16 slots index[at:] are 0 or differ from `tag` in bits of `most` alone, as bits."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        slots = builder.load(_element_pointer(context, builder, signature, args, _vector(64, 8)))
-        slots.align = 8
-        upper = slots.type([32] * 8)
-        tags = builder.icmp_unsigned(
-            "==", builder.lshr(builder.xor(slots, _spread(builder, args[2], 8)), upper), slots.type([0] * 8)
-        )
-        either = builder.or_(tags, builder.icmp_unsigned("==", slots, slots.type([0] * 8)))
-        return builder.zext(builder.bitcast(either, ir.IntType(8)), ir.IntType(64))
+        slots = builder.load(_element_pointer(context, builder, signature, args, _vector(32, 16)))
+        slots.align = 4
+        tags, ones = (_spread(builder, builder.trunc(arg, ir.IntType(32)), 16) for arg in args[2:])
+        tagged = builder.icmp_unsigned("<=", builder.xor(slots, tags), ones)
+        either = builder.or_(tagged, builder.icmp_unsigned("==", slots, slots.type([0] * 16)))
+        return builder.zext(builder.bitcast(either, ir.IntType(16)), ir.IntType(64))
 
-    return types.uint64(index, types.intp, types.uint64), generate
+    return types.uint64(index, types.intp, types.uint64, types.uint64), generate
 
 
 @_instruction

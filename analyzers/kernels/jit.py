@@ -303,11 +303,12 @@ def sum_rows(rows: Any, number: Any, others: Any, other: Any, joined: Any, added
 
 
 @_instruction
-def open_or_tagged(index: Any, at: Any, value: Any) -> Any:
-    """Which of the eight slots index[at:] (uint64) are 0 or have the upper 32 bits of `value`, as a word's bits."""
-    slots = index[int(at) : int(at) + 8]
-    bits = np.packbits((slots == 0) | (slots >> np.uint64(32) == value >> np.uint64(32)), bitorder="little")
-    return np.uint64(bits[0])
+def open_or_tagged(index: Any, at: Any, tag: Any, most: Any) -> Any:
+    """Which of the 16 slots index[at:] (uint32) are 0, or differ from `tag` by no more than `most`, all ones, in the
+    bits that they differ in; as a word's bits."""
+    slots = index[int(at) : int(at) + 16]
+    bits = np.packbits((slots == 0) | ((slots ^ np.uint32(tag)) <= np.uint32(most)), bitorder="little")
+    return np.uint64(int.from_bytes(bits.tobytes(), "little"))
 
 
 @_instruction

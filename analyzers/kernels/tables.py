@@ -1,6 +1,8 @@
-"""Open-addressing hash tables: a compact index of 8-byte slots over dense rows of 64-bit words.
+"""Open-addressing hash tables: a compact index over dense rows of 64-bit words.
 
-An index slot is tag32 << 32 | (row number + 1); 0 is empty. Growing rehashes the slots only, the rows never move.
+An index slot is tag << n | (row number + 1), 0 is empty: uint64 with n = 32, or, for service rows and names, uint32
+with n bits for an index of 2^n slots, of which twice as many are in a cache. Tags are bits of the hash. Growing rehashes the
+slots only, the rows never move.
 Two kinds of rows:
 
 Service rows (SERVICE_WORDS): one per service key and observer, for records whose direction is settled.
@@ -59,9 +61,9 @@ MASK40 = np.uint64(0xFF_FFFF_FFFF)
 MASK48 = np.uint64(0xFFFF_FFFF_FFFF)
 HIGH32 = np.uint64(0xFFFF_FFFF_0000_0000)
 
-GROUP = np.uint64(8)
-"""Slots of an index that are looked at together, a cache line. The search for a service row or a name goes from the
-first slot of its hash's group on: which of them it is needs no branch, of which processors guess many wrong."""
+GROUP = np.uint64(16)
+"""Slots of a uint32 index that are looked at together, a cache line. The search for a service row or a name goes from
+the first slot of its hash's group on: which of them it is needs no branch, of which processors guess many wrong."""
 
 LINE_BYTES = 64
 LINE_WORDS = 8
@@ -136,7 +138,7 @@ def row_hash(row: Any, span: Any) -> Any:
 
 @kernel
 def rehash_services(rows: Any, count: Any, index: Any, span: Any) -> None:
-    """Fill an empty index (uint64[power of two], zeros) for the first `count` service rows."""
+    """Fill an empty index (uint32[power of two], zeros) for the first `count` service rows."""
     mask = np.uint64(index.size - 1)
     ahead = 16  # the slot of a row so far behind is asked for
     for i in range(count + ahead):
@@ -156,23 +158,38 @@ def rehash_connections(rows: Any, count: Any, index: Any, span: Any) -> None:
 
 @inlined
 def place(index: Any, mask: Any, value: Any, row: Any) -> None:
-    """Put a row that is known to be new into an index that is searched from the slot of its hash on."""
-    place_from(value & mask, index, value, row)
+    """Put a row that is known to be new into a uint64 index, which is searched from the slot of its hash on."""
+    slot = value & mask
+    while index[slot] != U0:
+        slot = (slot + U1) & mask
+    index[slot] = (value & HIGH32) | (row + U1)
 
 
 @inlined
 def place_in_group(index: Any, value: Any, row: Any) -> None:
-    """Put a row that is known to be new into an index that is searched with `tagged_slot`."""
-    place_from(value & (np.uint64(index.size) - GROUP), index, value, row)
+    """Put a row that is known to be new into a uint32 index, which is searched with `tagged_slot`."""
+    slot = value & (np.uint64(index.size) - GROUP)
+    while index[slot] != 0:
+        slot = (slot + U1) & np.uint64(index.size - 1)
+    index[slot] = slot_of(index, value, row)
 
 
 @inlined
-def place_from(slot: Any, index: Any, value: Any, row: Any) -> None:
-    """Put a row that is known to be new into the first empty slot from `slot` on."""
-    mask = np.uint64(index.size - 1)
-    while index[slot] != U0:
-        slot = (slot + U1) & mask
-    index[slot] = (value & HIGH32) | (row + U1)
+def slot_of(index: Any, value: Any, row: Any) -> Any:
+    """What the slot of a uint32 index holds for a row and its hash."""
+    return np.uint32(tag_of(index, value) | (row + U1))
+
+
+@inlined
+def row_of(index: Any, slot: Any) -> Any:
+    """Number of the row that a slot of a uint32 index points to, which is not empty."""
+    return (np.uint64(index[slot]) & np.uint64(index.size - 1)) - U1
+
+
+@inlined
+def tag_of(index: Any, value: Any) -> Any:
+    """Tag of a hash in a uint32 index, where it stands in a slot."""
+    return (value >> U32) & ~np.uint64(index.size - 1)
 
 
 @inlined
@@ -182,13 +199,13 @@ def service_slot(
     """The index slot, from `slot` on, of the row with the key and the slice of batch[at]; an empty one where there is
     none."""
     mask = np.uint64(index.size - 1)
-    tag = value & HIGH32
+    tag = tag_of(index, value)
     while True:
-        entry = index[slot]
+        entry = np.uint64(index[slot])
         if entry == U0:
             return slot
-        if (entry & HIGH32) == tag:
-            number = (entry & MASK32) - U1
+        if (entry & ~mask) == tag:
+            number = (entry & mask) - U1
             if same_key(rows, number, batch, at, KEY1, ~MASK40) and (rows[number, 7] >> U32) - slice_start < span:
                 return slot
         slot = (slot + U1) & mask
@@ -197,16 +214,18 @@ def service_slot(
 @inlined
 def tagged_slot(value: Any, index: Any, rows: Any) -> Any:
     """The first index slot that may be that of a row of this hash; the row is asked for."""
+    mask = np.uint64(index.size - 1)
     groups = np.uint64(index.size) - GROUP
     group = value & groups
-    found = open_or_tagged(index, group, value)
+    tag = tag_of(index, value)
+    found = open_or_tagged(index, group, tag, mask)
     while found == U0:
         group = (group + GROUP) & groups
-        found = open_or_tagged(index, group, value)
+        found = open_or_tagged(index, group, tag, mask)
     slot = group + trailing_zeros(found)
-    entry = index[slot]
+    entry = np.uint64(index[slot])
     if entry != U0:
-        prefetch(rows[(entry & MASK32) - U1], 0)
+        prefetch(rows[(entry & mask) - U1], 0)
     return slot
 
 
@@ -222,11 +241,10 @@ def add_service(
 ) -> Any:  # fmt: skip
     """Add the service row batch[at], whose hash is `value`, to the table; returns the new row count."""
     slot = service_slot(batch, at, slice_start, span, value, slot, index, rows)
-    entry = index[slot]
-    if entry != U0:
-        sum_service(rows, (entry & MASK32) - U1, batch, at)
+    if index[slot] != 0:
+        sum_service(rows, row_of(index, slot), batch, at)
         return count
-    index[slot] = (value & HIGH32) | np.uint64(count + 1)
+    index[slot] = slot_of(index, value, np.uint64(count))
     for word in range(SERVICE_WORDS):
         rows[count, word] = batch[at, word]
     return count + 1
@@ -431,12 +449,12 @@ def intern_spans(
         if length == 0:
             begins[i] = U0
             continue
-        tag = scratch[i, 4] & HIGH32
+        tag = tag_of(index, scratch[i, 4])
         slot = scratch[i, 5]
         while True:
-            entry = index[slot]
+            entry = np.uint64(index[slot])
             if entry == U0:
-                index[slot] = tag | np.uint64(count + 1)
+                index[slot] = slot_of(index, scratch[i, 4], np.uint64(count))
                 begin = np.int64(names[count - 1, 3] & MASK32) + np.int64(names[count - 1, 3] >> U32) if count else 0
                 for at in range(length):
                     arena[begin + at] = buffer[start + at]
@@ -447,9 +465,9 @@ def intern_spans(
                 count += 1
                 begins[i] = np.uint64(count)
                 break
-            number = (entry & MASK32) - U1
+            number = (entry & mask) - U1
             if (
-                (entry & HIGH32) == tag
+                (entry & ~mask) == tag
                 and names[number, 0] == scratch[i, 0]
                 and names[number, 1] == scratch[i, 1]
                 and names[number, 2] == scratch[i, 2]
@@ -464,7 +482,7 @@ def intern_spans(
 
 @kernel
 def rehash_names(names: Any, count: Any, index: Any) -> None:
-    """Fill an empty index for the first `count` interned strings."""
+    """Fill an empty index (uint32) for the first `count` interned strings."""
     for i in range(count):
         value = name_hash(names[i, 0], names[i, 1], names[i, 3] >> U32)
         place_in_group(index, value, np.uint64(i))
@@ -538,8 +556,8 @@ def meet_services(
             if at < 0:
                 continue
             slot = service_slot(batch, at, slices[at], span, hashes[at], slots[at], index, rows)
-            if index[slot] != U0:
-                sum_service(rows, (index[slot] & MASK32) - U1, batch, at)
+            if index[slot] != 0:
+                sum_service(rows, row_of(index, slot), batch, at)
                 continue
             for word in range(SERVICE_WORDS):
                 theirs[kept, word] = batch[at, word]

@@ -118,17 +118,17 @@ class Tables(NamedTuple):
     """Everything one thread writes to; grown by Python between calls."""
 
     state: NDArray[np.int64]
-    service_index: NDArray[np.uint64]
+    service_index: NDArray[np.uint32]
     services: NDArray[np.uint64]
     connection_index: NDArray[np.uint64]
     connections: NDArray[np.uint64]
     address_index: NDArray[np.uint64]
     addresses: NDArray[np.uint64]
-    observer_index: NDArray[np.uint64]
+    observer_index: NDArray[np.uint32]
     observer_names: NDArray[np.uint64]  # with what analyzers.kernels.windows keeps beside them
     observer_arena: NDArray[np.uint8]
     observer_network: NDArray[np.uint64]  # network number of each observer; 0: not known
-    network_index: NDArray[np.uint64]
+    network_index: NDArray[np.uint32]
     network_names: NDArray[np.uint64]
     network_arena: NDArray[np.uint8]
     window_index: NDArray[np.uint64]

@@ -73,7 +73,7 @@ class _Rows:
         self.count = 0
         self._service = words == t.SERVICE_WORDS
         self.rows = np.zeros((1 << 12, words), np.uint64)
-        self._index = np.zeros(1 << 13, np.uint64)
+        self._index: Array = np.zeros(1 << 13, np.uint32 if self._service else np.uint64)
         self._scratch = np.zeros((3, BLOCK_ROWS), np.uint64)
 
     def add(self, rows: Array) -> None:
@@ -96,7 +96,7 @@ class _Rows:
             grown[: self.count] = self.rows[: self.count]
             self.rows = grown
         if t.INDEX_SLOTS * needed > t.INDEX_ROWS * self._index.size:
-            self._index = np.zeros(4 * self._index.size, np.uint64)
+            self._index = np.zeros(4 * self._index.size, self._index.dtype)
             if self._service:
                 t.rehash_services(self.rows, self.count, self._index, t.ALL_TIME)
             else:

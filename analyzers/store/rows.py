@@ -211,5 +211,5 @@ def footprint(tables: WorkerTables, growing: bool = False) -> int:
         if growing and t.INDEX_SLOTS * (rows + 2048) >= t.INDEX_ROWS * size:
             size *= 4
             rows = size * t.INDEX_ROWS // t.INDEX_SLOTS
-        total += rows * words * 8 + size * 8
+        total += rows * words * 8 + size * index.itemsize
     return total

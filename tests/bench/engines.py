@@ -114,7 +114,7 @@ def flowctl(path: str, threads: int) -> Measured:
 
     from analyzers.ingest.aggregate import IngestOptions, aggregate
 
-    aggregate(["pcaps/shop-v2.log.gz"], IngestOptions(threads=1))  # loads the compiled kernels
+    aggregate(["pcaps/shop-v2.log.gz", "pcaps/shop-v5.log.gz"], IngestOptions(threads=threads))  # loads kernels
     started = time.perf_counter()
     flows, _ = aggregate([path], IngestOptions(threads=threads))
     elapsed, peak = stopped(started)

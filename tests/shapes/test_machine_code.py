@@ -27,7 +27,7 @@ def names(count: int) -> np.ndarray:
 
 def filled_by(code: MachineCode) -> np.ndarray:
     """The index that `rehash_names` makes."""
-    index = np.zeros(256, np.uint64)
+    index = np.zeros(256, np.uint32)
     rows = names(100)
     words = array("q")
     arguments = (rows, 100, index)
@@ -41,7 +41,7 @@ def compiled() -> MachineCode:
     from analyzers.kernels.compiling import compiled as compile_now
 
     assert isinstance(rehash_names, Kernel)
-    return compile_now(rehash_names, (names(1), 1, np.zeros(16, np.uint64)))
+    return compile_now(rehash_names, (names(1), 1, np.zeros(16, np.uint32)))
 
 
 @needs_the_jit
