@@ -1,8 +1,9 @@
 """Open-addressing hash tables: a compact index over dense rows of 64-bit words.
 
 An index slot is tag << n | (row number + 1), 0 is empty: uint64 with n = 32, or, for service rows and names, uint32
-with n bits for an index of 2^n slots, of which twice as many are in a cache. Tags are bits of the hash. Growing rehashes the
-slots only, the rows never move.
+with n bits for an index of 2^n slots, of which twice as many are in a cache. Tags are bits of the hash. Growing
+rehashes the slots only, the rows never move.
+
 Two kinds of rows:
 
 Service rows (SERVICE_WORDS): one per service key and observer, for records whose direction is settled.

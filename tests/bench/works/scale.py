@@ -90,8 +90,9 @@ def run(repeats: int) -> Result:
         "2 threads, fresh processes in turn, medians. Time grows with the records, each of which is read once; the",
         "first million costs most, because its rows are new, and the 30 M are three sets of keys. It grows with the",
         "keys by what memory costs: a record finds its row in a table that no cache holds, and each new row (64 bytes,",
-        "5 to 11 of the index) is part of a page that was never touched before. A key that two interfaces saw is two rows. Memory is the 50 MB of the process and",
-        "those rows, once for each thread that met the key; the number of records adds nothing to it.",
+        "5 to 11 of the index) is part of a page that was never touched before. A key that two interfaces saw is two",
+        "rows. Memory is the 50 MB of the process and those rows, once for each thread that met the key; the number of",
+        "records adds nothing to it.",
     ]
     return Result(lines, broken)
 
