@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from analyzers.ingest.parquet_reading import RowGroupReader
 
 BUFFER_BYTES = 1 << 22
-FILL_BYTES = BUFFER_BYTES // 2
+FILL_BYTES = BUFFER_BYTES // 4
 """What is parsed at once: enough that threads seldom wait for each other between two calls."""
 
 HEADER_BYTES = 4096

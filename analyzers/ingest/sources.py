@@ -27,7 +27,7 @@ GZIP_MAGIC = b"\x1f\x8b"
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 SHORTER = "the file became shorter while it was read"
 READ_BYTES = 1024 * 1024
-INFLATE_BYTES = 512 * 1024  # small enough to stay in the cache until it is parsed
+INFLATE_BYTES = READ_BYTES  # small enough to stay in a cache until it is parsed
 SMALL_TEXT_BYTES = 4 << 20
 PACKED = (GZIP_MAGIC, ZSTD_MAGIC, b"PAR1")
 """How content begins that is read otherwise where it is not compressed once more."""
