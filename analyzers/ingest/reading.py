@@ -15,6 +15,7 @@ from analyzers.ingest.formats import aws_cloudwatch, aws_vpc
 from analyzers.ingest.log_formats import normalise
 from analyzers.ingest.planning import CaptureItem, Item, ObjectItem, ParquetItem, TextItem, is_tiny, recognised
 from analyzers.ingest.sources import (
+    INFLATE_BYTES,
     READ_BYTES,
     SHORTER,
     InputError,
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from analyzers.ingest.parquet_reading import RowGroupReader
 
 BUFFER_BYTES = 1 << 22
-FILL_BYTES = BUFFER_BYTES // 4
+FILL_BYTES = INFLATE_BYTES
 """What is parsed at once: enough that threads seldom wait for each other between two calls."""
 
 HEADER_BYTES = 4096

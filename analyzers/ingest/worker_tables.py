@@ -134,9 +134,8 @@ class IndexSpace:
         if size > len(self._slots):
             return np.zeros(size, self._slots.dtype)
         self._slots[: min(size, self._used)] = 0
-        self._slots[self._used : size : PAGE_BYTES // self._slots.itemsize] = (
-            0  # a page that is read before it is written to costs twice
-        )
+        page = PAGE_BYTES // self._slots.itemsize
+        self._slots[self._used : size : page] = 0  # a page that is read before it is written to costs twice
         self._used = max(size, self._used)
         return self._slots[:size]
 

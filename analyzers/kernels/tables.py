@@ -66,6 +66,10 @@ GROUP = np.uint64(16)
 """Slots of a uint32 index that are looked at together, a cache line. The search for a service row or a name goes from
 the first slot of its hash's group on: which of them it is needs no branch, of which processors guess many wrong."""
 
+AHEAD = 16
+"""Rows between asking for a part of the index, for the row that it points to, and adding to that. From memory it takes
+as long; much further ahead it would no longer be in the first-level cache when it is needed."""
+
 LINE_BYTES = 64
 LINE_WORDS = 8
 SERVICE_WORDS = LINE_WORDS
@@ -141,12 +145,11 @@ def row_hash(row: Any, span: Any) -> Any:
 def rehash_services(rows: Any, count: Any, index: Any, span: Any) -> None:
     """Fill an empty index (uint32[power of two], zeros) for the first `count` service rows."""
     mask = np.uint64(index.size - 1)
-    ahead = 16  # the slot of a row so far behind is asked for
-    for i in range(count + ahead):
+    for i in range(count + AHEAD):
         if i < count:
             prefetch(index, row_hash(rows[i], span) & mask)
-        if i >= ahead:
-            place_in_group(index, row_hash(rows[i - ahead], span), np.uint64(i - ahead))
+        if i >= AHEAD:
+            place_in_group(index, row_hash(rows[i - AHEAD], span), np.uint64(i - AHEAD))
 
 
 @kernel
@@ -206,7 +209,7 @@ def service_slot(
         if entry == U0:
             return slot
         if (entry & ~mask) == tag:
-            number = (entry & mask) - U1
+            number = row_of(index, slot)
             if same_key(rows, number, batch, at, KEY1, ~MASK40) and (rows[number, 7] >> U32) - slice_start < span:
                 return slot
         slot = (slot + U1) & mask
@@ -224,9 +227,8 @@ def tagged_slot(value: Any, index: Any, rows: Any) -> Any:
         group = (group + GROUP) & groups
         found = open_or_tagged(index, group, tag, mask)
     slot = group + trailing_zeros(found)
-    entry = np.uint64(index[slot])
-    if entry != U0:
-        prefetch(rows[(entry & mask) - U1], 0)
+    if index[slot] != 0:
+        prefetch(rows[row_of(index, slot)], 0)
     return slot
 
 
@@ -249,11 +251,6 @@ def add_service(
     for word in range(SERVICE_WORDS):
         rows[count, word] = batch[at, word]
     return count + 1
-
-
-AHEAD = 16
-"""Rows between asking for a part of the index, for the row that it points to, and adding to that. From memory it takes
-as long; much further ahead it would no longer be in the first-level cache when it is needed."""
 
 
 @inlined
@@ -466,7 +463,7 @@ def intern_spans(
                 count += 1
                 begins[i] = np.uint64(count)
                 break
-            number = (entry & mask) - U1
+            number = row_of(index, slot)
             if (
                 (entry & ~mask) == tag
                 and names[number, 0] == scratch[i, 0]

@@ -63,6 +63,10 @@ for page in range(0, len(space), mmap.PAGESIZE):
 """
 
 
+WARMED = "before each, 1 GiB of the machine's memory was touched and given back"
+"""What the document says of `warm_memory`."""
+
+
 def warm_memory() -> None:
     """Have 1 GiB touched and given back by a process of its own: before each run of each engine, so that none pays for
     memory that the machine below a virtual one has taken back (touched again, it costs twenty times as much)."""

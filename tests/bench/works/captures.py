@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench.engines import forget_pages, peak_memory, warm_memory
+from tests.bench.engines import WARMED, forget_pages, peak_memory, warm_memory
 from tests.bench.result import Result
 
 TITLE = "Captures"
@@ -182,9 +182,9 @@ def run(repeats: int) -> Result:
     lines = [
         f"{int(runs[OURS][0]['packets']):,} packets of {FLOWS:,} connections, {size / 1e6:,.0f} MB: TCP and UDP, "
         "one in eight over IPv6, packets of overlapping connections interleaved; one thread; medians of "
-        f"{repeats} fresh processes in turn, after one of each that is not counted. Ours is the time from the call to "
-        "the settled table, after a first call on 1 MB that loads the compiled kernels; the cold process is everything "
-        "from its start to its end, with compiled kernels in the cache.",
+        f"{repeats} fresh processes in turn, after one of each that is not counted; {WARMED}. Ours is the time from "
+        "the call to the settled table, after a first call on 1 MB that loads the compiled kernels; the cold process "
+        "is everything from its start to its end, with compiled kernels in the cache.",
         "",
         "| what | seconds | fastest to slowest | packets/s | packets | flows |",
         "|---|---|---|---|---|---|",

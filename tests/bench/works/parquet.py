@@ -9,7 +9,17 @@ import sys
 import time
 from pathlib import Path
 
-from tests.bench.engines import NAMES, Measured, both_ways, flowctl, forget_pages, stopped, totals_in, warm_memory
+from tests.bench.engines import (
+    NAMES,
+    WARMED,
+    Measured,
+    both_ways,
+    flowctl,
+    forget_pages,
+    stopped,
+    totals_in,
+    warm_memory,
+)
 from tests.bench.make_logs import write_logs
 from tests.bench.result import Result
 
@@ -104,9 +114,9 @@ def run(repeats: int) -> Result:
     lines += [
         "",
         f"{ROWS:,} records ({path.stat().st_size / 1e6:,.0f} MB, zstd pages, a million rows in a row group), {THREADS} "
-        f"threads, fresh processes in turn, {repeats} runs each after one that is not counted, medians. flowctl keeps "
-        "one row for each observer and settles directions, DuckDB groups by the service key alone; both count packets "
-        f"and bytes of replies apart. Totals agree: {'yes' if agree else 'NO'}.",
+        f"threads, fresh processes in turn, {repeats} runs each after one that is not counted, medians; {WARMED}. "
+        "flowctl keeps one row for each observer and settles directions, DuckDB groups by the service key alone; both "
+        f"count packets and bytes of replies apart. Totals agree: {'yes' if agree else 'NO'}.",
     ]
     broken = [] if agree else ["Parquet: the totals of flowctl and DuckDB disagree"]
     if ratio < MUST:

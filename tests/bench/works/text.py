@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 
 from tests.bench.distinct_logs import write_distinct
-from tests.bench.engines import in_turn, same_totals
+from tests.bench.engines import WARMED, in_turn, same_totals
 from tests.bench.make_logs import write_logs
 from tests.bench.result import Result
 
@@ -124,11 +124,10 @@ def run(repeats: int) -> Result:
     lines += [
         "",
         "Aggregation to the service key. 2 threads, a fresh process each, in turn, medians of "
-        f"{repeats}; before each, 1 GiB of the machine's memory was touched and given back. Imports and the loading of "
-        "compiled kernels are not counted, merging the threads' tables and settling directions are; peak memory is "
-        "that when the clock stops. All count the replies' packets and bytes apart, each in the way that is its "
-        "fastest. flowctl keeps a row for each interface that saw a flow, the others do not; its table stands in rows, "
-        "of which columns are made when asked for.",
+        f"{repeats}; {WARMED}. Imports and the loading of compiled kernels are not counted, merging the threads' "
+        "tables and settling directions are; peak memory is that when the clock stops. All count the replies' packets "
+        "and bytes apart, each in the way that is its fastest. flowctl keeps a row for each interface that saw a flow, "
+        "the others do not; its table stands in rows, of which columns are made when asked for.",
         share,
     ]
     return Result(lines, broken)
